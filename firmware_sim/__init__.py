@@ -1,0 +1,1 @@
+"""Devices without hardware, on the real wire. Imports nothing from the gateway: a second witness of each protocol."""

@@ -1,0 +1,98 @@
+"""The kinds of device that `firmware-sim device KIND` can be. A new kind is one more row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from firmware_sim.devices.base import Firmware, Thing
+from firmware_sim.devices.dialect import DialectFirmware, SketchFirmware
+from firmware_sim.devices.room_sensor import RoomSensor
+from firmware_sim.devices.switches import Contact, MotionDetector, Relay
+from firmware_sim.house import House
+
+SENSOR_ROOMS = ("kitchen", "living", "bedroom", "bath")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one can choose of a device.
+
+    Attributes:
+        thing: its name, for the kinds that have one; "" for the kind's own.
+        period_s: from reading to reading, in real time.
+        checksum: its lines end in one; None for the kind's own habit.
+    """
+
+    thing: str = ""
+    period_s: float = 2.0
+    checksum: bool | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of the table.
+
+    Attributes:
+        build: makes the firmware of a device in this house.
+        resets_on_open: opening the port reboots it.
+    """
+
+    summary: str
+    build: Callable[[House, Settings], Firmware]
+    resets_on_open: bool = False
+
+
+def _dialect(house: House, things: Sequence[Thing], settings: Settings, *, checksum: bool = False) -> Firmware:
+    if settings.thing and len(things) == 1:
+        things[0].name = settings.thing
+    use_checksum = checksum if settings.checksum is None else settings.checksum
+    return DialectFirmware(things, house, period_s=settings.period_s, checksum=use_checksum)
+
+
+def _thermostat(house: House, settings: Settings) -> Firmware:
+    return _dialect(house, [house.thermostat], settings, checksum=True)
+
+
+def _boiler(house: House, settings: Settings) -> Firmware:
+    return _dialect(house, [house.boiler], settings, checksum=True)
+
+
+def _sensor(room: str, house: House) -> RoomSensor:
+    return RoomSensor(room, lambda: house.climate(room), house.seed)
+
+
+def _sensors(house: House, settings: Settings) -> Firmware:
+    return _dialect(house, [_sensor(room, house) for room in SENSOR_ROOMS], settings)
+
+
+def _room_sensor(house: House, settings: Settings) -> Firmware:
+    return _dialect(house, [_sensor("living", house)], settings)
+
+
+def _sketch(house: House, settings: Settings) -> Firmware:
+    return SketchFirmware(_sensor("attic", house), ("temperature", "humidity"), house, period_s=settings.period_s)
+
+
+def _contact(house: House, settings: Settings) -> Firmware:
+    return _dialect(house, [Contact("door", lambda: house.story.door_is_open)], settings)
+
+
+def _motion(house: House, settings: Settings) -> Firmware:
+    return _dialect(house, [MotionDetector("motion", lambda: house.story.hall_is_moving)], settings)
+
+
+def _relay(house: House, settings: Settings) -> Firmware:
+    return _dialect(house, [Relay("lamp", house.switch_lamp)], settings)
+
+
+KINDS: dict[str, Kind] = {
+    "thermostat": Kind("the hall's thermostat: setpoint and mode can be set; checksums", _thermostat),
+    "boiler": Kind("the boiler: flow temperature, flame, modulation; checksums", _boiler),
+    "room-sensor": Kind("temperature, humidity, CO2, light and battery of the living room", _room_sensor),
+    "sensors": Kind("the sensors of four rooms on one line; reboots when opened", _sensors, resets_on_open=True),
+    "sketch": Kind("prints temperature and humidity of the attic, as any sketch would, and no more", _sketch),
+    "contact": Kind("the front door's contact", _contact),
+    "motion": Kind("the hall's motion detector", _motion),
+    "relay": Kind("a relay with the living room's lamp on it", _relay),
+}

@@ -1,0 +1,379 @@
+"""The journal: append, the ring near the head, read after a cursor, head and floor, wake the waiting.
+
+Seqs are reserved in blocks, so that none is used for two changes even where the newest rows were lost: after an unclean end the
+journal goes on behind the block, and its first row is a `journal.gap`.
+"""
+
+import asyncio
+import base64
+import logging
+import secrets
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from gateway.core.change import (
+    CLOCK_SET,
+    JOURNAL_GAP,
+    Change,
+    Entry,
+    encode,
+    entry_from,
+    entry_of,
+    time_of,
+)
+from gateway.core.clock import Clock, format_time, parse_time
+from gateway.core.errors import CursorGone, CursorMalformed
+from gateway.core.store import Store
+
+BLOCK = 4000
+"""Seqs reserved at a time."""
+
+RING_ROWS = 4096
+RING_BYTES = 2_000_000
+FULL_ROWS = 10_000
+"""More uncommitted rows than this, and sources are asked to wait."""
+
+_SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+log = logging.getLogger(__name__)
+
+Listener = Callable[[Change, Entry], None]
+
+
+class Journal:
+    """One durable sequence of changes, and its readers' way into it.
+
+    `epoch` names this journal for ever; `head` is the newest seq that readers may see (0: none yet), `floor` the oldest kept.
+    Everything here is called in the event loop.
+
+    Args:
+        store: the open file; the journal starts it.
+        clock: for the time of each change.
+        lost: why there is no older journal although there was one (`""`: this is simply the first).
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, lost: str = "") -> None:
+        self._store = store
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._moved = asyncio.Event()
+        self._waiting: list[tuple[Change, Entry]] = []
+        self._waiting_from = 0
+        self._ring: list[Entry] = []
+        self._ring_seqs: list[int] = []
+        self._ring_bytes = 0
+        meta = dict(store.query_now("SELECT key, value FROM meta"))
+        self.is_new = "epoch" not in meta
+        self.epoch = meta.get("epoch") or _new_epoch()
+        self.floor = int(meta.get("floor", 1))
+        last = store.query_now("SELECT seq, body FROM changes ORDER BY seq DESC LIMIT 1")
+        self._last = last[0][0] if last else self.floor - 1
+        self._reserved = int(meta.get("reserved", self._last))
+        self._was_clean = meta.get("clean") == "1"
+        self._lost = lost
+        self.head = self._last
+        self._committed = self._last
+        self._durably_reserved = self._reserved
+        if last and meta.get("boot") != clock.boot:
+            clock.not_before(parse_time(time_of(last[0][1])))
+
+    def start(self) -> None:
+        """Reserves a block, tells of a gap where the last end was not clean, and begins to commit."""
+        self._store.on_committed = self._on_committed
+        self._store.start()
+        for pair in (("epoch", self.epoch), ("boot", self._clock.boot), ("clean", "0")):
+            self._store.add_statements((_SET_META, pair))
+        lost_from, lost_to = self._last + 1, self._reserved
+        self._last = lost_to
+        self._reserve()
+        if self.is_new and self._lost:
+            self._append_gap(0, 0, self._lost)
+        elif not self.is_new and not self._was_clean:
+            seen = (
+                "no change that a reader saw is"
+                if self._store.durability == "power"
+                else "changes of its last moments may be"
+            )
+            self._append_gap(lost_from, lost_to, f"the last end was not clean; {seen} missing")
+        self._store.commit_now()
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_full(self) -> bool:
+        """Whether sources should wait for `room` before they bring more."""
+        return self._store.pending > FULL_ROWS
+
+    async def room(self) -> None:
+        """Returns when the journal can take more."""
+        while self.is_full:
+            moved = self._moved
+            if self._store.durability == "card":
+                await self._store.flush()
+            else:
+                await moved.wait()
+
+    def append(
+        self,
+        type: str,
+        *,
+        thing: str | None = None,
+        name: str | None = None,
+        value: Any = UNSET,
+        unit: str | None = None,
+        quality: str | None = None,
+        reason: str | None = None,
+        cause: str | None = None,
+        command: str | None = None,
+        time_s: float | None = None,
+        mono_s: float | None = None,
+        urgent: bool = False,
+    ) -> Change:
+        """Adds a change; readers see it after its commit (with `card`: at once).
+
+        Args:
+            time_s: when it happened, in seconds since 1970; now by default.
+            mono_s: the monotonic time of it, where the driver knows better than now.
+            urgent: commit at once (commands).
+        """
+        self._look_at_clock()
+        fields: dict[str, Any] = {}
+        if thing:
+            fields["thing"] = thing
+        if name:
+            fields["name"] = name
+        if value is not UNSET:
+            fields["value"] = value
+        if unit:
+            fields["unit"] = unit
+        if quality:
+            fields["quality"] = quality
+        if reason:
+            fields["reason"] = reason
+        if cause:
+            fields["cause"] = cause
+        if command:
+            fields["command"] = command
+        return self._append(type, fields, time_s=time_s, mono_s=mono_s, urgent=urgent)
+
+    def with_next_commit(self, sql: str, params: tuple[Any, ...]) -> None:
+        """A statement in the same commit as the change appended just before or after."""
+        self._store.add_statements((sql, params))
+
+    async def committed(self, seq: int) -> None:
+        """Returns when readers may see `seq`."""
+        while self.head < seq:
+            await self._moved.wait()
+
+    def on_change(self, listener: Listener) -> None:
+        """Calls `listener` with each change that becomes visible, in order of seq, before any reader wakes. It must not raise."""
+        self._listeners.append(listener)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def moved(self) -> asyncio.Event:
+        """The event that is set when the head moves next. Take it before reading, wait on it after finding nothing."""
+        return self._moved
+
+    def recent(self, after: int, limit: int) -> list[Entry] | None:
+        """Changes after `after` from memory, oldest first, at most `limit`; None when they have to be read from disk.
+
+        Raises:
+            CursorGone: as for `read`.
+        """
+        self._check(after)
+        if after >= self.head:
+            return []
+        if not self._ring_seqs or self._ring_seqs[0] > after + 1:
+            return None
+        start = bisect_right(self._ring_seqs, after)
+        return self._ring[start : start + limit]
+
+    async def read(self, after: int, limit: int) -> list[Entry]:
+        """Changes after `after`, oldest first, at most `limit`; empty at the head.
+
+        Raises:
+            CursorGone: some of what it asks for is below the floor, or `after` is beyond the head.
+            JournalDamaged: the file cannot be read.
+        """
+        found = self.recent(after, limit)
+        if found is not None:
+            return found
+        rows = await self._store.query(
+            "SELECT body FROM changes WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", (after, self.head, limit)
+        )
+        self._check(after)  # the floor may have passed meanwhile
+        return self._entries(rows)
+
+    async def read_back(self, before: int, limit: int) -> list[Entry]:
+        """Changes before `before`, newest first, at most `limit`; for history."""
+        rows = await self._store.query(
+            "SELECT body FROM changes WHERE seq < ? AND seq <= ? ORDER BY seq DESC LIMIT ?", (before, self.head, limit)
+        )
+        return self._entries(rows)
+
+    def _entries(self, rows: list[tuple[Any, ...]]) -> list[Entry]:
+        try:
+            return [entry_from(body) for (body,) in rows]
+        except msgspec.MsgspecError as error:
+            raise self._store.report_damage(f"a change in it cannot be read: {error}") from error
+
+    def gap(self, after: int) -> Entry:
+        """What a durable reader is told whose cursor the floor has passed: a `journal.gap` that stands in no row.
+
+        Its seq is the last one lost, so that the cursor after it is where reading goes on.
+        """
+        last = self.floor - 1
+        change = Change(
+            seq=last,
+            id=self.cursor(last),
+            type=JOURNAL_GAP,
+            time=format_time(self._clock.wall_s()),
+            reason="these changes were removed at the size limit before this reader had them",
+            first=after + 1,
+            last=last,
+        )
+        return entry_of(change, encode(change))
+
+    def cursor(self, seq: int | None = None) -> str:
+        """The cursor after `seq` (the head by default)."""
+        return f"{self.epoch}-{self.head if seq is None else seq}"
+
+    def seq_of(self, cursor: str) -> int:
+        """The seq after which a cursor reads: `epoch-seq`, `oldest` or `now`.
+
+        Raises:
+            CursorMalformed: it is no cursor at all.
+            CursorGone: it is another journal's, or speaks of what is gone or not there yet.
+        """
+        if cursor == "now":
+            return self.head
+        if cursor == "oldest":
+            return self.floor - 1
+        epoch, dash, digits = cursor.rpartition("-")
+        if not (dash and epoch and digits.isascii() and digits.isdigit() and len(digits) <= 18):
+            raise CursorMalformed(cursor)
+        seq = int(digits)
+        if epoch != self.epoch:
+            raise CursorGone(cursor, self.cursor(), self.cursor(self.floor - 1))
+        self._check(seq)
+        return seq
+
+    # -- keeping -----------------------------------------------------------------------------------------------------
+
+    def forget_until(self, seq: int) -> None:
+        """Raises the floor: rows up to `seq` go with the next commit. The caller keeps it small enough to be quick."""
+        if seq < self.floor:
+            return
+        seq = min(seq, self.head)
+        self.floor = seq + 1
+        self._store.execute_soon("DELETE FROM changes WHERE seq <= ?", (seq,))
+        self._store.execute_soon(_SET_META, ("floor", str(seq + 1)))
+
+    async def close(self) -> None:
+        """Commits what is left and ends cleanly."""
+        await self._store.close(
+            (_SET_META, ("reserved", str(self._last))),
+            (_SET_META, ("clean", "1")),
+        )
+
+    # -- private -----------------------------------------------------------------------------------------------------
+
+    def _append(
+        self,
+        type: str,
+        fields: dict[str, Any],
+        *,
+        time_s: float | None = None,
+        mono_s: float | None = None,
+        urgent: bool,
+    ) -> Change:
+        clock = self._clock
+        now_mono_s = clock.mono_s()
+        if time_s is None:
+            time_s = clock.wall_s() - (now_mono_s - mono_s if mono_s is not None else 0.0)
+        if clock.condition != "set":
+            fields["boot"] = clock.boot
+            fields["mono_ms"] = int((mono_s if mono_s is not None else now_mono_s) * 1000)
+        self._last += 1
+        seq = self._last
+        if seq + BLOCK // 2 >= self._reserved:
+            self._reserve()
+            urgent = urgent or self._store.durability == "card"
+        change = Change(seq=seq, id=f"{self.epoch}-{seq}", type=type, time=format_time(time_s), **fields)
+        entry = entry_of(change, encode(change))
+        if not self._waiting:
+            self._waiting_from = seq
+        self._waiting.append((change, entry))
+        self._store.add_row(seq, entry.body, urgent=urgent)
+        if self._store.durability == "card":
+            self._publish(self._durably_reserved)
+        return change
+
+    def _append_gap(self, first: int, last: int, reason: str) -> None:
+        log.warning("journal: goes on at %d; %s", self._last + 1, reason)
+        self._append(JOURNAL_GAP, {"first": first, "last": last, "reason": reason}, urgent=True)
+
+    def _reserve(self) -> None:
+        """Takes the next block, durably before any of its seqs is seen."""
+        self._reserved = reserved = self._last + BLOCK
+        self._store.add_statements(
+            (_SET_META, ("reserved", str(reserved))), must_sync=True, then=lambda: self._has_reserved(reserved)
+        )
+
+    def _has_reserved(self, reserved: int) -> None:
+        self._durably_reserved = reserved
+
+    def _look_at_clock(self) -> None:
+        step_s = self._clock.take_step()
+        if step_s is None:
+            return
+        log.info("clock: it was set by %+.3f s", step_s)
+        self._append(CLOCK_SET, {"offset_ms": round(step_s * 1000), "reason": self._clock.condition}, urgent=False)
+
+    def _on_committed(self, seq: int) -> None:
+        if seq:
+            self._committed = seq
+        self._publish(self._durably_reserved if self._store.durability == "card" else self._committed)
+
+    def _publish(self, until: int) -> None:
+        """Makes what waits visible, up to and with `until`."""
+        count = min(len(self._waiting), until - self._waiting_from + 1) if self._waiting else 0
+        if count <= 0:
+            return
+        ready, self._waiting = self._waiting[:count], self._waiting[count:]
+        if self._waiting:
+            self._waiting_from = self._waiting[0][0].seq
+        for change, entry in ready:
+            self._ring.append(entry)
+            self._ring_seqs.append(entry.seq)
+            self._ring_bytes += len(entry.body)
+            self.head = entry.seq
+            for listener in self._listeners:
+                listener(change, entry)
+        self._trim_ring()
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def _trim_ring(self) -> None:
+        if len(self._ring) < 2 * RING_ROWS and self._ring_bytes < 2 * RING_BYTES:
+            return
+        drop = 0
+        while drop < len(self._ring) and self._ring_seqs[drop] <= self._committed:
+            if len(self._ring) - drop <= RING_ROWS and self._ring_bytes <= RING_BYTES:
+                break
+            self._ring_bytes -= len(self._ring[drop].body)
+            drop += 1
+        del self._ring[:drop], self._ring_seqs[:drop]
+
+    def _check(self, after: int) -> None:
+        if after < self.floor - 1 or after > self.head:
+            raise CursorGone(self.cursor(after), self.cursor(), self.cursor(self.floor - 1))
+
+
+def _new_epoch() -> str:
+    return base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]

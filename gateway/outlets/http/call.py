@@ -1,0 +1,266 @@
+"""One request on its way through the outlet: what handlers read from, and what they may say beside their answer."""
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+from aiohttp import web
+from yarl import URL
+
+from gateway.core.change import Filter
+from gateway.core.registry import Token
+from gateway.outlets.http.answer import header_line
+from gateway.outlets.http.auth import Guard
+from gateway.outlets.http.conditional import MAX_WAIT_S, NO_PREFERENCES, Preferences, preferences, seconds
+from gateway.outlets.http.parking import Lot
+from gateway.outlets.http.problems import Problem
+
+T = TypeVar("T")
+
+BODY_TIMEOUT_S: Final = 20.0
+_MAX_GLOBS: Final = 64
+
+
+class Asked(Protocol):
+    """What a call has to know of the route it came by."""
+
+    @property
+    def scope(self) -> str | None: ...
+
+
+class Call:
+    """A request that was let in.
+
+    `params` are the path's parameters, `token` who asks (None: nobody said), `extra` finished header lines of this answer alone.
+    """
+
+    __slots__ = ("_generation", "_guard", "_has_place", "_lot", "_max_body_bytes", "extra", "params", "request", "route", "token")
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        route: Asked,
+        params: dict[str, str],
+        guard: Guard,
+        lot: Lot,
+        max_body_bytes: int,
+    ) -> None:
+        self.request, self.route, self.params = request, route, params
+        self.token: Token | None = None
+        self.extra = b""
+        self._guard, self._lot, self._max_body_bytes = guard, lot, max_body_bytes
+        self._has_place = False
+        self._generation = -1
+
+    def admit(self) -> None:
+        """Looks at the credentials.
+
+        Raises:
+            Problem: unauthorized, or insufficient-scope.
+        """
+        self._generation = self._guard.generation
+        self.token = self._guard.admit(self.request, self.route.scope)
+
+    @property
+    def cause(self) -> str:
+        """Who asks, as changes tell it."""
+        return f"token:{self.token.name}" if self.token is not None else "anonymous"
+
+    @property
+    def is_head(self) -> bool:
+        """HEAD answers as GET would, without waiting."""
+        return self.request.method == "HEAD"
+
+    @property
+    def prefer(self) -> Preferences:
+        """What the client would like."""
+        fields = self.request.headers.getall("Prefer", ())
+        return preferences(fields) if fields else NO_PREFERENCES
+
+    def say(self, name: str, value: str) -> None:
+        """Adds a header to this answer."""
+        self.extra += header_line(name, value)
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    async def hold(self, bell: asyncio.Event, until_s: float) -> bool:
+        """Holds the request until the bell rings. False when there is nothing left to wait for: the time is over, or the server stops.
+
+        Raises:
+            Problem: too-many-parked; unauthorized, where the token was revoked meanwhile.
+        """
+        self.take_place()
+        await self._lot.wait(bell, until_s)
+        if self._generation != self._guard.generation:
+            self.admit()
+        return not self._lot.is_closed and asyncio.get_running_loop().time() < until_s
+
+    async def wait(self, bell: asyncio.Event, until_s: float) -> None:
+        """Waits for the bell; for streams, which took their place before they began and ask `may_go_on` afterwards."""
+        await self._lot.wait(bell, until_s)
+
+    def may_go_on(self) -> bool:
+        """Whether the server runs on, and the request would still be let in."""
+        if self._lot.is_closed:
+            return False
+        if self._generation != self._guard.generation:
+            try:
+                self.admit()
+            except Problem:
+                return False
+        return True
+
+    def leave(self) -> None:
+        """Gives the place in the lot back, if one was taken."""
+        if self._has_place:
+            self._has_place = False
+            self._lot.leave()
+
+    def take_place(self) -> None:
+        """Takes a place in the lot for the rest of this request.
+
+        Raises:
+            Problem: too-many-parked.
+        """
+        if not self._has_place:
+            self._lot.enter()
+            self._has_place = True
+
+    # -- what was sent -----------------------------------------------------------------------------------------------
+
+    def query(self, name: str, default: str = "") -> str:
+        """A query parameter; the last one if it was given more than once."""
+        values = parse_query(self.request.rel_url.raw_query_string).get(name)
+        return values[-1] if values else default
+
+    async def body(self, kind: Callable[[bytes], T]) -> T:
+        """The body, decoded by `kind` (a `msgspec.json.Decoder(...).decode`).
+
+        Raises:
+            Problem: unsupported-media-type, expectation-failed, body-too-large, request-timeout, bad-body.
+        """
+        data = await self.raw_body()
+        try:
+            return kind(data)
+        except msgspec.ValidationError as error:
+            raise bad_body("invalid-value", error) from error
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise bad_body("bad-body", error) from error
+        except RecursionError as error:
+            raise Problem("bad-body", "the JSON is nested too deeply") from error
+
+    async def raw_body(self) -> bytes:
+        """The bytes of a JSON body.
+
+        Raises:
+            Problem: as for `body`, but bad-body.
+        """
+        request = self.request
+        media = request.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+        if media != "application/json" and not media.endswith("+json"):
+            told = [("Accept", "application/json")]
+            raise Problem("unsupported-media-type", f"{media!r:.80} is not understood", headers=told)
+        if "Content-Encoding" in request.headers:
+            raise Problem(
+                "unsupported-media-type",
+                "send the body without Content-Encoding",
+                headers=[("Accept-Encoding", "identity")],
+            )
+        if (request.content_length or 0) > self._max_body_bytes:
+            raise self._too_large()
+        self._expect()
+        return await self._read()
+
+    async def _read(self) -> bytes:
+        pieces, size = [], 0
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                while piece := await self.request.content.readany():
+                    size += len(piece)
+                    if size > self._max_body_bytes:
+                        raise self._too_large()
+                    pieces.append(piece)
+        except TimeoutError:
+            raise Problem("request-timeout", f"the body took longer than {BODY_TIMEOUT_S:.0f} s") from None
+        except web.RequestPayloadError as error:
+            raise Problem("bad-request", "the body did not arrive whole") from error
+        return b"".join(pieces)
+
+    def _expect(self) -> None:
+        expected = self.request.headers.get("Expect")
+        if expected is None:
+            return
+        if expected.strip().lower() != "100-continue":
+            raise Problem("expectation-failed", f"{expected!r:.80} is not known")
+        if self.request.transport is not None and self.request.version >= (1, 1):
+            self.request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            "body-too-large", f"at most {self._max_body_bytes} bytes", members={"limit": self._max_body_bytes}
+        )
+
+
+@lru_cache(maxsize=256)
+def parse_query(raw: str) -> dict[str, list[str]]:
+    """A query string's parameters; each may come more than once."""
+    found: dict[str, list[str]] = {}
+    for name, value in URL.build(path="/", query_string=raw, encoded=True).query.items():
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def wait_of(values: dict[str, list[str]]) -> float | None:
+    """The `wait` parameter in seconds, None when there is none; more than `MAX_WAIT_S` is for the caller to cap, and to tell.
+
+    Raises:
+        Problem: bad-parameter.
+    """
+    if "wait" not in values:
+        return None
+    wait_s = seconds(values["wait"][-1])
+    if wait_s is None:
+        raise bad_parameter("wait", f"a number of seconds from 0 to {MAX_WAIT_S}")
+    return wait_s
+
+
+def limit_of(values: dict[str, list[str]], default: int, most: int) -> int:
+    """The `limit` parameter.
+
+    Raises:
+        Problem: bad-parameter.
+    """
+    text = values.get("limit", [str(default)])[-1]
+    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most:
+        return int(text)
+    raise bad_parameter("limit", f"a whole number from 1 to {most}")
+
+
+def filter_of(values: dict[str, list[str]]) -> Filter:
+    """The filter of the repeatable globs `thing`, `property` and `type`.
+
+    Raises:
+        Problem: bad-parameter.
+    """
+    globs = []
+    for name in ("thing", "property", "type"):
+        given = values.get(name, ["*"])
+        if len(given) > _MAX_GLOBS:
+            raise bad_parameter(name, f"at most {_MAX_GLOBS} globs")
+        globs.append(tuple(given))
+    return Filter(*globs)
+
+
+def bad_parameter(name: str, wanted: str) -> Problem:
+    """The problem of a query parameter with an impossible value."""
+    return Problem("bad-parameter", f"`{name}` has to be {wanted}", members={"parameter": name})
+
+
+def bad_body(slug: str, error: Exception) -> Problem:
+    """The problem of a body that cannot be read; msgspec says where, as `… - at `$.a[0]``."""
+    detail, _, place = str(error).partition(" - at ")
+    pointer = "#" + place.strip("`").removeprefix("$").replace(".", "/").replace("[", "/").replace("]", "")
+    fault: dict[str, Any] = {"pointer": pointer, "detail": detail}
+    return Problem(slug, detail, members={"errors": [fault]})

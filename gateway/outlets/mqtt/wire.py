@@ -1,0 +1,326 @@
+"""One connection to a broker, on the event loop: opened, fed, kept alive, closed. paho never blocks it and has no thread.
+
+Publishing is bounded: each message takes a slot, of which there are as many as the broker's Receive Maximum and our window allow,
+and gives it back at its PUBACK. Nothing is queued here beyond that; a backlog stays in the journal.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections import deque
+from typing import Any, Protocol
+
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from gateway.core.errors import ProtocolError
+from gateway.outlets.mqtt.address import Address
+from gateway.outlets.mqtt.errors import BrokerError, Trouble, dismissal, refusal
+from gateway.outlets.mqtt.frames import PINGREQ, cut, publish_frame
+from gateway.outlets.mqtt.session import FIRST_PACKET_ID, Heard, Hello, Inbound, Session, Welcome
+
+MAX_INBOX = 256
+"""Commands that wait for us; only QoS 0 can come faster than we acknowledge, and what is too much is dropped."""
+
+_WRITE_BUFFER = 262_144
+
+log = logging.getLogger(__name__)
+
+
+class Lane(Protocol):
+    """Who publishes, and learns what became of it."""
+
+    def acked(self, item: Any, reason: int) -> None:
+        """The broker has answered for `item`: 0 or 0x10 is success, 0x80 and above a refusal. Must not raise."""
+
+
+class Wire(asyncio.Protocol):
+    """An MQTT connection. `open` it, then use it until `lost` returns; `close` or `abort` ends it.
+
+    Args:
+        window: how many messages may be unacknowledged, at most; the broker's Receive Maximum may lower it.
+    """
+
+    def __init__(self, address: Address, hello: Hello, *, version: int, window: int = 1000) -> None:
+        self.address = address
+        self.version = version
+        self.inbox: deque[Inbound] = deque()
+        self.inbox_filled = asyncio.Event()
+        self.inbox_dropped = 0
+        self.in_flight = 0
+        self.welcome: Welcome | None = None
+        self._hello = hello
+        self._window = window
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._session = Session(
+            hello,
+            MQTTProtocolVersion.MQTTv5 if version == 5 else MQTTProtocolVersion.MQTTv311,
+            Heard(
+                welcome=self._on_welcome,
+                message=self._on_message,
+                subscribed=self._on_subscribed,
+                dismissed=self._on_dismissed,
+                send=self._send,
+            ),
+        )
+        self._answered = asyncio.Event()
+        self._granted = asyncio.Event()
+        self._refused_filters = False
+        self._closed = asyncio.Event()
+        self._end: BrokerError | None = None
+        self._bug: Exception | None = None
+        self._is_leaving = False
+        self._rest = b""
+        self._out: list[bytes] = []
+        self._flush_at: asyncio.Handle | None = None
+        self._slots = asyncio.Semaphore(0)
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._waiting: dict[int, tuple[Lane, Any]] = {}
+        self._last_id = FIRST_PACKET_ID - 1
+        self._heard_s = self._sent_s = self._loop.time()
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    async def open(self, *, tls: ssl.SSLContext | None, timeout_s: float) -> Welcome:
+        """Connects and says hello; returns the broker's welcome.
+
+        Raises:
+            BrokerError: it could not be reached, did not answer within `timeout_s`, or refuses us. Nothing is left open.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._loop.create_connection(
+                    lambda: self, self.address.host, self.address.port, ssl=tls if self.address.is_tls else None
+                )
+                self._session.say_hello()
+                await self._answered.wait()
+        except (OSError, TimeoutError) as error:
+            self.abort()
+            raise self._end or _unreachable(self.address, error, timeout_s) from error
+        except BaseException:
+            self.abort()
+            raise
+        if self.welcome is None or self._end is not None:
+            self.abort()
+            raise self._end or self._error(Trouble.EARLY_CLOSE, "the broker closed the connection before it answered")
+        return self.welcome
+
+    async def subscribe(self, topic: str, *, timeout_s: float) -> bool:
+        """Subscribes with QoS 1; whether the broker allows it.
+
+        Raises:
+            BrokerError: it did not answer in time.
+        """
+        self._granted.clear()
+        self._session.ask_for(topic)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._granted.wait()
+        except TimeoutError as error:
+            raise self._error(Trouble.LOST, f"no answer to the subscription within {timeout_s:g} s") from error
+        return not self._refused_filters
+
+    # -- publishing --------------------------------------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Welcome:
+        """What the broker allows."""
+        assert self.welcome is not None
+        return self.welcome
+
+    def take_slot(self) -> bool:
+        """Takes a slot if one is free and nobody waits for it."""
+        if self._slots.locked() or not self._writable.is_set():
+            return False
+        self._slots._value -= 1
+        return True
+
+    async def slot(self) -> None:
+        """Takes a slot; those who wait get theirs in turn, so no lane starves another."""
+        await self._writable.wait()
+        await self._slots.acquire()
+
+    def publish(
+        self, lane: Lane, item: Any, topic: bytes, body: bytes, *, properties: bytes = b"\0", retain: bool = False
+    ) -> bool:
+        """Sends with QoS 1 in a slot taken before; `lane.acked(item, …)` follows unless the connection ends first.
+
+        Args:
+            topic: as `frames.text_field` makes it.
+            properties: packed; only sent where the version has them.
+
+        Returns:
+            False if the packet is larger than the broker takes: nothing was sent, and the slot is free again.
+        """
+        packet_id = self._last_id + 1
+        while packet_id in self._waiting or packet_id > 65_535:
+            packet_id = FIRST_PACKET_ID if packet_id > 65_534 else packet_id + 1
+        frame = publish_frame(topic, packet_id, properties if self.version == 5 else b"", body, retain=retain)
+        if len(frame) > self.limits.packet_max:
+            self._slots.release()
+            return False
+        self._last_id = packet_id
+        self._waiting[packet_id] = (lane, item)
+        self.in_flight += 1
+        self._send(frame)
+        return True
+
+    def acknowledge(self, message: Inbound) -> None:
+        """A message from the inbox has been dealt with; the broker may send another."""
+        if not self._closed.is_set():
+            self._session.acknowledge(message)
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    async def lost(self) -> BrokerError:
+        """Returns why, when the connection has ended. Keeps it alive meanwhile.
+
+        A broker from which nothing is heard for the keep-alive time, although it was pinged half-way, is taken for lost.
+        """
+        allowed_s = float(self._hello.keepalive_s)
+        if self.limits.keepalive_s:
+            allowed_s = min(allowed_s, float(self.limits.keepalive_s))
+        pinged_s = float("-inf")
+        while not self._closed.is_set():
+            now_s = self._loop.time()
+            lost_at_s = self._heard_s + allowed_s
+            ping_at_s = max(min(self._heard_s, self._sent_s), pinged_s) + allowed_s / 2
+            if now_s >= lost_at_s:
+                self._end = self._error(
+                    Trouble.LOST, f"nothing was heard from the broker for {allowed_s:g} s", "is the network up?"
+                )
+                self.abort()
+            elif now_s >= ping_at_s:
+                pinged_s = now_s
+                self._send(PINGREQ)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(lost_at_s, max(ping_at_s, pinged_s + allowed_s / 2))):
+                    await self._closed.wait()
+        if self._bug is not None:
+            raise self._bug
+        return self._end or self._error(Trouble.LOST, "the broker closed the connection")
+
+    async def close(self, *, timeout_s: float) -> None:
+        """Says goodbye, so that the broker forgets our will, and closes; after `timeout_s` without ado."""
+        self._is_leaving = True
+        if self._transport is not None and not self._closed.is_set():
+            self._session.say_goodbye()
+            self._flush()
+            self._transport.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._closed.wait()
+        self.abort()
+
+    def abort(self) -> None:
+        """Ends the connection at once; the broker then speaks our will."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio's callbacks -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_s = self._loop.time()
+        stream = self._rest + data if self._rest else data
+        try:
+            acks, others, taken = cut(stream)
+            self._rest = stream[taken:]
+            if acks:
+                self._on_acks(acks)
+            for packet in others:
+                self._session.feed(packet)
+        except ProtocolError as error:
+            trouble = Trouble.LOST if self.welcome else Trouble.EARLY_CLOSE
+            self._end = self._error(trouble, f"it sends what is no MQTT: {error}", "is that port a broker's?")
+            self.abort()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, OSError):
+            self._bug = error
+        if self._end is None and error is not None:
+            trouble = Trouble.LOST if self.welcome else Trouble.EARLY_CLOSE
+            self._end = self._error(trouble, f"the connection broke: {error}")
+        self._closed.set()
+        self._answered.set()
+        self._granted.set()
+
+    # -- what the broker says ----------------------------------------------------------------------------------------
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        if welcome.code >= 0x80:
+            self._end = refusal(str(self.address), welcome.code, welcome.name, welcome.server_says)
+        elif welcome.max_qos < 1:
+            self._end = refusal(str(self.address), 0x9B, "QoS not supported")
+        else:
+            self.welcome = welcome
+            self._slots = asyncio.Semaphore(max(1, min(self._window, welcome.receive_max)))
+        self._answered.set()
+
+    def _on_acks(self, acks: list[tuple[int, int]]) -> None:
+        for packet_id, reason in acks:
+            found = self._waiting.pop(packet_id, None)
+            if found is None:
+                log.debug("mqtt: %s acknowledges packet %d, which is not under way", self.address, packet_id)
+                continue
+            self.in_flight -= 1
+            self._slots.release()
+            found[0].acked(found[1], reason)
+
+    def _on_message(self, message: Inbound) -> None:
+        if len(self.inbox) >= MAX_INBOX:
+            self.inbox_dropped += 1
+            log.debug("mqtt: %s sends commands faster than they can be taken; one is dropped", self.address)
+            return
+        self.inbox.append(message)
+        self.inbox_filled.set()
+
+    def _on_subscribed(self, codes: list[int]) -> None:
+        self._refused_filters = any(code >= 0x80 for code in codes)
+        self._granted.set()
+
+    def _on_dismissed(self, code: int, name: str, server_says: str) -> None:
+        self._end = dismissal(str(self.address), code, name, server_says)
+        self.abort()
+
+    # -- bytes out ---------------------------------------------------------------------------------------------------
+
+    def _send(self, data: bytes) -> None:
+        """Gathers what is sent in one turn of the loop into one write."""
+        self._out.append(data)
+        if self._flush_at is None:
+            self._flush_at = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_at = None
+        out, self._out = self._out, []
+        if out and self._transport is not None and not self._transport.is_closing():
+            self._sent_s = self._loop.time()
+            self._transport.write(b"".join(out))
+
+    def _error(self, trouble: Trouble, what: str, hint: str = "") -> BrokerError:
+        return BrokerError(str(self.address), trouble, what, hint)
+
+
+def _unreachable(address: Address, error: Exception, timeout_s: float) -> BrokerError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what, hint = f"its certificate is not accepted: {error.verify_message}", "check mqtt.ca_file and the host's name"
+    elif isinstance(error, ssl.SSLError):
+        what, hint = f"no TLS with it: {error.reason or error}", "does that port speak TLS?"
+    elif isinstance(error, TimeoutError):
+        what, hint = f"no answer within {timeout_s:g} s", "is that port a broker's, and the network up?"
+    else:
+        what, hint = f"cannot connect: {error.strerror or error}", "is the broker running, and its name right?"
+    return BrokerError(str(address), Trouble.AWAY, what, hint)

@@ -1,0 +1,56 @@
+"""The loop that every durable outlet uses: read after a cursor, deliver, move the cursor, wait."""
+
+from typing import NamedTuple
+
+from gateway.core.change import EVERYTHING, Entry, Filter
+from gateway.core.errors import CursorGone
+from gateway.core.journal import Journal
+
+
+class Batch(NamedTuple):
+    """Entries that passed the filter, oldest first, and the seq up to which everything has been read, filtered rows included."""
+
+    entries: list[Entry]
+    after: int
+
+
+class Reader:
+    """Reads the journal in order after a cursor. It holds no data: a slow reader costs nobody anything.
+
+    Args:
+        after: the seq after which to begin.
+        filter: what the outlet wants; a `journal.gap` always comes.
+    """
+
+    def __init__(self, journal: Journal, *, after: int, filter: Filter = EVERYTHING) -> None:
+        self._journal = journal
+        self.after = after
+        self.filter = filter
+
+    async def next(self, limit: int) -> Batch:
+        """Waits for something that passes the filter; at most `limit` entries.
+
+        Where the floor has passed the cursor, a `journal.gap` comes by itself, with the first and last seq lost. Cancelling loses nothing.
+
+        Raises:
+            JournalDamaged: the file cannot be read.
+        """
+        while True:
+            moved = self._journal.moved()  # taken before reading, so no wake is missed
+            batch = await self.peek(limit)
+            if batch.entries:
+                return batch
+            if batch.after == self._journal.head:
+                await moved.wait()
+
+    async def peek(self, limit: int) -> Batch:
+        """What is there now, without waiting; possibly nothing."""
+        try:
+            found = await self._journal.read(self.after, limit)
+        except CursorGone:
+            gap = self._journal.gap(self.after)
+            self.after = gap.seq
+            return Batch([gap], gap.seq)
+        if found:
+            self.after = found[-1].seq
+        return Batch([entry for entry in found if self.filter.passes(entry)], self.after)
