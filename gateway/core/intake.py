@@ -36,6 +36,8 @@ from gateway.core.values import Scalar, is_usable, make_id
 
 LineOutcome = Literal["accepted", "held", "dropped"]
 ReadingOutcome = Literal["changed", "unchanged", "coalesced", "bad"]
+Noted = Literal["lost", "skipped"]
+"""Beside lines and readings: lines lost on the way, by the device's own counter; fields that hold no value (null, arrays)."""
 
 MAX_THINGS = 2000
 MAX_PROPERTIES = 200
@@ -92,11 +94,16 @@ class Sources:
         self.on_link_down: Callable[[str, str], None] = lambda link, reason: None
         self.lines: Counter[tuple[str, LineOutcome, str]] = Counter()
         self.readings: Counter[tuple[str, ReadingOutcome]] = Counter()
+        self.noted: Counter[tuple[str, Noted]] = Counter()
         self._journal, self._rules, self._clock, self._alerts = journal, rules, clock, alerts
         self._things: dict[str, _Source] = {}
         self._due: list[tuple[float, int, _Track]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._count = 0
+
+    def knows(self, thing: str) -> bool:
+        """Whether there is a thing of this id, from whatever link."""
+        return thing in self._things
 
     def intake(self, link: str, *, simulated: bool = False) -> "Intake":
         """The door for one link; `simulated` marks all that it brings."""
@@ -406,6 +413,14 @@ class Intake:
     def line(self, outcome: LineOutcome, reason: str = "") -> None:
         """Counts one received line, once; `reason` is a short label."""
         self._lines[self.link, outcome, reason] += 1
+
+    def note(self, what: Noted, count: int = 1) -> None:
+        """Counts what is neither a line received nor a reading."""
+        self._sources.noted[self.link, what] += count
+
+    def knows(self, thing: str) -> bool:
+        """Whether the thing is there already; False again once somebody has deleted it."""
+        return self._sources.knows(make_id(thing))
 
     def report(self, thing: str, values: Mapping[str, Scalar], *, mono_s: float | None = None) -> None:
         """Readings of a thing; ids are sanitised here. `mono_s`: when they were taken, if not now."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.core.errors import LinkError
@@ -43,7 +44,7 @@ async def connect(url: str) -> FdPort:
     raise LinkError(url, f"cannot be reached ({what})", f"see that something listens at port {port} of {host}")
 
 
-async def _connected(family: int, kind: int, protocol: int, address: tuple[str | int, ...]) -> int:
+async def _connected(family: int, kind: int, protocol: int, address: Any) -> int:
     """The descriptor of a new connection."""
     with socket.socket(family, kind, protocol) as connection:
         connection.setblocking(False)

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ProtocolError
-from gateway.core.things import Description, PropertyDescription
 from gateway.drivers.codecs.jsonlines import (
     MAX_LINE,
     REASONS,
     Ack,
     Describe,
+    DescribedProperty,
     Fields,
     Line,
     LineDecoder,
@@ -107,15 +107,13 @@ def test_a_description_as_in_the_documentation() -> None:
         "mode":{"type":"enum","values":["off","heat"],"later":"unknown keys do no harm"}}}}""".replace("\n", "")
     assert one(line) == Describe(
         "hall",
-        Description(
-            "TH-2",
-            "1.4.0",
-            {
-                "temperature": PropertyDescription("number", "°C", "temperature"),
-                "setpoint": PropertyDescription("number", "°C", writable=True, min=5, max=30, step=0.5),
-                "mode": PropertyDescription("enum", values=("off", "heat")),
-            },
-        ),
+        "TH-2",
+        "1.4.0",
+        {
+            "temperature": DescribedProperty("number", "°C", "temperature"),
+            "setpoint": DescribedProperty("number", "°C", writable=True, min=5, max=30, step=0.5),
+            "mode": DescribedProperty("enum", values=("off", "heat")),
+        },
     )
 
 

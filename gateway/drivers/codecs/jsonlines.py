@@ -20,12 +20,12 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.core.errors import ProtocolError
-from gateway.core.things import Description, PropertyDescription
 from gateway.core.values import Scalar
 from gateway.drivers.codecs.jsonlines_messages import (
     REASONS,
     Ack,
     Describe,
+    DescribedProperty,
     Fields,
     Line,
     Nak,
@@ -40,6 +40,7 @@ __all__ = [
     "Ack",
     "Checksum",
     "Describe",
+    "DescribedProperty",
     "Fields",
     "Line",
     "LineDecoder",
@@ -235,15 +236,15 @@ def _mean_describe(thing: str, description: Any) -> Describe:
     if type(description) is not dict:
         raise ProtocolError("bad-describe", "`describe` is not an object")
     try:
-        described = msgspec.convert(description, Description)
+        described = msgspec.convert(description | {"thing": thing}, Describe)
     except msgspec.ValidationError as error:
         raise ProtocolError("bad-describe", str(error)) from error
     for name, offered in described.properties.items():
         _check_property(name, offered)
-    return Describe(thing, described)
+    return described
 
 
-def _check_property(name: str, offered: PropertyDescription) -> None:
+def _check_property(name: str, offered: DescribedProperty) -> None:
     """Raises ProtocolError for a description that contradicts itself."""
     for limit in (offered.min, offered.max, offered.step):
         _check(limit)

@@ -1,8 +1,9 @@
 """What a line of the `jsonlines` dialect can mean; `jsonlines.py` beside this file turns bytes into these and back."""
 
+from typing import Literal
+
 import msgspec
 
-from gateway.core.things import Description
 from gateway.core.values import Scalar
 
 
@@ -22,11 +23,27 @@ class Values(msgspec.Struct, frozen=True):
     n: int | None = None
 
 
+class DescribedProperty(msgspec.Struct, frozen=True, rename={"class_": "class"}):
+    """What a device says of one property; None where it says nothing."""
+
+    type: Literal["number", "integer", "boolean", "string", "enum"] | None = None
+    unit: str | None = None
+    class_: str | None = None
+    writable: bool = False
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    precision: int | None = None
+    values: tuple[str, ...] = ()
+
+
 class Describe(msgspec.Struct, frozen=True):
     """`{"thing":…,"describe":{…}}`: what a thing is and has."""
 
     thing: str
-    description: Description
+    model: str = ""
+    firmware: str = ""
+    properties: dict[str, DescribedProperty] = {}
 
 
 class Ack(msgspec.Struct, frozen=True):

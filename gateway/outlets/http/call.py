@@ -36,7 +36,18 @@ class Call:
     `params` are the path's parameters, `token` who asks (None: nobody said), `extra` finished header lines of this answer alone.
     """
 
-    __slots__ = ("_generation", "_guard", "_has_place", "_lot", "_max_body_bytes", "extra", "params", "request", "route", "token")
+    __slots__ = (
+        "_generation",
+        "_guard",
+        "_has_place",
+        "_lot",
+        "_max_body_bytes",
+        "extra",
+        "params",
+        "request",
+        "route",
+        "token",
+    )
 
     def __init__(
         self,
@@ -150,6 +161,10 @@ class Call:
             raise bad_body("bad-body", error) from error
         except RecursionError as error:
             raise Problem("bad-body", "the JSON is nested too deeply") from error
+
+    async def body_or(self, kind: Callable[[bytes], T], otherwise: T) -> T:
+        """As `body`; a request without one means `otherwise`."""
+        return await self.body(kind) if self.request.can_read_body else otherwise
 
     async def raw_body(self) -> bytes:
         """The bytes of a JSON body.

@@ -39,13 +39,13 @@ class Found(NamedTuple):
     """What there is after a cursor.
 
     Attributes:
-        count: changes that pass.
+        passing: how many changes pass.
         after: the seq up to which everything was looked at, filtered rows included.
         has_more: whether the head is further.
         data: the finished bytes that say so.
     """
 
-    count: int
+    passing: int
     after: int
     has_more: bool
     data: bytes
@@ -116,7 +116,7 @@ class Changes:
         while True:
             moved = journal.moved()  # taken before reading, so no wake is missed
             found = await self._feed.look(json_form, after, ask)
-            if found.count or found.has_more or not may_wait:
+            if found.passing or found.has_more or not may_wait:
                 return Answer(200, found.data, JSON, _HEADERS)
             after = found.after
             may_wait = asyncio.get_running_loop().time() < until_s and await call.hold(moved, until_s)

@@ -30,8 +30,7 @@ def open_sockets(listen: Iterable[str]) -> list[socket.socket]:
     """
     opened: list[socket.socket] = []
     try:
-        for where in listen:
-            opened.append(_open(where))
+        opened.extend(_open(where) for where in listen)
     except ListenError:
         for sock in opened:
             sock.close()

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.outlets.http.answer import PROBLEM
+from gateway.outlets.http.answer import JSON, PROBLEM
 from gateway.outlets.http.problems import KINDS
-from gateway.outlets.http.routes import Doc, Route
+from gateway.outlets.http.routes import Route
 from gateway.outlets.http.schemas import HEADERS, SCHEMAS, ref
 
 _ANYWHERE: Final = ("bad-request", "misdirected", "header-too-large", "too-many-connections", "internal-error")
@@ -70,33 +70,26 @@ def _operation(route: Route, *, is_head: bool = False) -> dict[str, Any]:
     if params:
         told["parameters"] = params
     if doc.body is not None:
-        told["requestBody"] = {"required": True, "content": {"application/json": {"schema": doc.body}}}
+        needed = not doc.is_body_optional
+        told["requestBody"] = {"required": needed, "content": {JSON: {"schema": doc.body}}}
     return told
 
 
 def _answers(route: Route, *, is_head: bool) -> dict[str, Any]:
-    doc = route.doc
     answers: dict[str, Any] = {}
-    for status, (meaning, schema, headers) in doc.answers.items():
-        told: dict[str, Any] = {"description": meaning}
-        if headers:
-            told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
-        content = _content(doc, status, schema)
+    for status, reply in route.doc.replies.items():
+        told: dict[str, Any] = {"description": reply.meaning}
+        if reply.headers:
+            told["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in reply.headers}
+        content = {media: {"schema": {"type": "string"}} for media in reply.media}
+        if reply.schema is not None:
+            content[JSON] = {"schema": reply.schema}
         if content and not is_head:
             told["content"] = content
         answers[str(status)] = told
     for status, slugs in _problems(route).items():
         answers[str(status)] = _problem_answer(status, slugs, is_head=is_head)
     return dict(sorted(answers.items()))
-
-
-def _content(doc: Doc, status: int, schema: dict[str, Any] | None) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    if schema is not None:
-        content["application/json"] = {"schema": schema}
-    if status == 200:
-        content.update({media: {"schema": other} if other else {} for media, other in doc.media.items()})
-    return content
 
 
 def _problems(route: Route) -> dict[int, list[str]]:
@@ -125,10 +118,14 @@ def _problem_answer(status: int, slugs: list[str], *, is_head: bool) -> dict[str
 
 def _path_params(path: str) -> list[dict[str, Any]]:
     names = [segment.strip("{}") for segment in path.split("/") if segment.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for name in names]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for name in names
+    ]
 
 
 def _name(path: str) -> str:
     """`/api/v1/things/{thing}` -> `ThingsThing`."""
-    words = path.replace("{", "").replace("}", "").replace("-", "/").replace(".", "/").removeprefix("/api/v1").split("/")
+    words = (
+        path.replace("{", "").replace("}", "").replace("-", "/").replace(".", "/").removeprefix("/api/v1").split("/")
+    )
     return "".join(word[:1].upper() + word[1:] for word in words) or "Page"

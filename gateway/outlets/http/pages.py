@@ -10,7 +10,7 @@ from gateway.outlets.http.conditional import matches, tag_of
 from gateway.outlets.http.problems import KINDS, Problem
 
 _HTML: Final = "text/html; charset=utf-8"
-_MEDIA: Final = {
+MEDIA: Final = {
     ".html": _HTML,
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -34,7 +34,7 @@ class Pages:
     def __init__(self) -> None:
         self._parts: dict[str, tuple[str, Answer, Answer]] = {}
         for part in files("gateway.outlets.http").joinpath("page").iterdir():
-            media = _MEDIA.get(part.name[part.name.rfind(".") :])
+            media = MEDIA.get(part.name[part.name.rfind(".") :])
             if media is not None:
                 self._parts[part.name] = _page(part.read_bytes(), media)
 
@@ -53,7 +53,9 @@ class Pages:
         if kind is None:
             raise Problem("not-found", f"there is no problem {slug!r:.80}")
         text = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(kind.title)}</title>"
-        text += f"<h1>{escape(kind.title)}</h1><p>{escape(kind.meaning)}</p><p><code>{slug}</code>, HTTP {kind.status}</p>"
+        text += (
+            f"<h1>{escape(kind.title)}</h1><p>{escape(kind.meaning)}</p><p><code>{slug}</code>, HTTP {kind.status}</p>"
+        )
         return Answer(200, text.encode(), _HTML, _SAFE)
 
     def _serve(self, call: Call, name: str) -> Answer:

@@ -149,7 +149,16 @@ def of_error(error: errors.GatewayError) -> Problem:
         case errors.JournalError():
             return _of("not-ready", error, headers=[RETRY_SOON])
         case _:
-            return _of("internal-error", error)
+            return _of_slug(error)
+
+
+def _of_slug(error: errors.GatewayError) -> Problem:
+    """An error of another room, which says by itself what it is here, and which member of the body is at fault."""
+    slug, field = str(getattr(error, "slug", "")), str(getattr(error, "field", ""))
+    if slug not in KINDS:
+        return _of("internal-error", error)
+    faults = {"errors": [{"pointer": f"#/{field}", "detail": str(error)}]} if field else None
+    return _of(slug, error, members=faults)
 
 
 def _of(

@@ -39,6 +39,20 @@ class Shelf:
         return shown
 
 
+class Bell:
+    """Wakes who waits for something that no journal tells of. Take `moved` before looking, wait on it after finding nothing new."""
+
+    def __init__(self) -> None:
+        self._moved = asyncio.Event()
+
+    def moved(self) -> asyncio.Event:
+        return self._moved
+
+    def ring(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+
 def show(body: bytes, etag: str | None = None) -> Shown:
     """A resource that is not worth keeping."""
     etag = etag or tag_of(body)

@@ -14,6 +14,16 @@ Handler = Callable[[Call], Awaitable[Answer | None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """One successful answer: what it means, the schema of its JSON (None: no body), its headers, other media types it may come in."""
+
+    meaning: str
+    schema: dict[str, Any] | None = None
+    headers: Sequence[str] = ()
+    media: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Doc:
     """What `/openapi.json` says of a route.
 
@@ -21,20 +31,19 @@ class Doc:
         summary: one line.
         text: more, in Markdown.
         params: parameters of query and header, as OpenAPI objects.
-        body: schema of the request's body, None when it has none.
-        answers: status -> (what it means, schema or None, header names); a problem's schema is added by `problems`.
-        media: media types of successful answers, with their schema where it is another than the answer's.
+        body: schema of the request's body, None when it has none; `is_body_optional` says that it may be left out.
+        replies: successful answers by their status.
         problems: slugs of the problems that this route can end with; those that any route can are added.
     """
 
+    tag: str
     summary: str
     text: str = ""
     params: Sequence[dict[str, Any]] = ()
     body: dict[str, Any] | None = None
-    answers: dict[int, tuple[str, dict[str, Any] | None, Sequence[str]]] = field(default_factory=dict)
-    media: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    is_body_optional: bool = False
+    replies: dict[int, Reply] = field(default_factory=dict)
     problems: Sequence[str] = ()
-    tag: str = "gateway"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Tokens: listed without their secrets, made with it shown once, revoked."""
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -9,7 +8,7 @@ from gateway.core.registry import Registry, Token
 from gateway.outlets.http.answer import NO_STORE, Answer, of_json
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.parking import Lot
-from gateway.outlets.http.resources import Shown, serve, show
+from gateway.outlets.http.resources import Bell, Shown, serve, show
 
 
 class TokenWish(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,8 +26,8 @@ class Tokens:
 
     def __init__(self, registry: Registry, lot: Lot) -> None:
         self._registry = registry
-        self._moved = asyncio.Event()
-        registry.on_change(self._on_change)
+        self._bell = Bell()
+        registry.on_change(self._bell.ring)
         registry.on_change(lot.nudge)
 
     async def all(self, call: Call) -> Answer:
@@ -37,7 +36,7 @@ class Tokens:
         def look() -> Shown:
             return show(msgspec.json.encode({"tokens": self._registry.tokens()}))
 
-        return await serve(call, look, lambda: self._moved)
+        return await serve(call, look, self._bell.moved)
 
     async def create(self, call: Call) -> Answer:
         """A new token; its secret is in this answer and nowhere else."""
@@ -50,10 +49,6 @@ class Tokens:
         """Ends a token, named by its id or its name."""
         await self._registry.revoke(call.params["token"])
         return Answer(204, headers=(NO_STORE,))
-
-    def _on_change(self) -> None:
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
 
 
 def _told(token: Token) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class BrokerError(DeliveryError):
 
 
 _HINTS = {
-    0x84: "it does not know this version of MQTT; set mqtt.protocol = \"auto\"",
+    0x84: 'it does not know this version of MQTT; set mqtt.protocol = "auto"',
     0x85: "it does not accept the client id; set mqtt.client_id to one that it does",
     0x86: "check mqtt.username and the password's file",
     0x87: "check mqtt.username, the password's file, and what the broker allows this user",

@@ -74,44 +74,36 @@ class Heard:
     send: Callable[[bytes], None]
 
 
-class Session(Client):
+class Session:
     """One MQTT session, from CONNECT to DISCONNECT, over bytes that are handed in and out.
 
     Publishing is not done here (see `frames`), and keeping alive is not either: paho's timers are not run.
     """
 
     def __init__(self, hello: Hello, version: MQTTProtocolVersion, heard: Heard) -> None:
-        is_5 = version is MQTTProtocolVersion.MQTTv5
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            hello.client_id,
-            clean_session=None if is_5 else True,
-            protocol=version,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
         self._hello = hello
-        self._is_5 = is_5
+        self._is_5 = version is MQTTProtocolVersion.MQTTv5
         self._heard = heard
         self._pipe = _Pipe(heard.send)
-        self.on_connect = self._on_connack
-        self.on_disconnect = self._on_end
-        self.on_message = self._on_publish
-        self.on_subscribe = self._on_suback
+        self._client = client = _Client(hello.client_id, version, self._pipe)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
         if hello.username:
-            self.username_pw_set(hello.username, hello.password or None)
+            client.username_pw_set(hello.username, hello.password or None)
         if hello.will_topic:
-            self.will_set(hello.will_topic, hello.will_body, qos=1, retain=True)
+            client.will_set(hello.will_topic, hello.will_body, qos=1, retain=True)
 
     def say_hello(self) -> None:
         """Sends the CONNECT: clean start, no session at the broker."""
         if not self._is_5:
-            self.connect("broker", keepalive=self._hello.keepalive_s)
+            self._client.connect("broker", keepalive=self._hello.keepalive_s)
             return
-        wishes = Properties(PacketTypes.CONNECT)
+        wishes = _properties(PacketTypes.CONNECT)
         wishes.ReceiveMaximum = MAX_COMMANDS
         wishes.MaximumPacketSize = MAX_INBOUND
-        self.connect("broker", keepalive=self._hello.keepalive_s, clean_start=True, properties=wishes)
+        self._client.connect("broker", keepalive=self._hello.keepalive_s, clean_start=True, properties=wishes)
 
     def ask_for(self, topic: str) -> None:
         """Subscribes with QoS 1; where MQTT 5 lets us, without what is retained, and told what was published as retained."""
@@ -119,9 +111,9 @@ class Session(Client):
             how = SubscribeOptions(
                 qos=1, noLocal=True, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
             )
-            self.subscribe(topic, options=how)
+            self._client.subscribe(topic, options=how)
         else:
-            self.subscribe(topic, qos=1)
+            self._client.subscribe(topic, qos=1)
         self._write()
 
     def feed(self, packet: bytes) -> None:
@@ -131,7 +123,7 @@ class Session(Client):
             ProtocolError: it cannot be understood.
         """
         self._pipe.arrived += packet
-        answer = self.loop_read()
+        answer = self._client.loop_read()
         if answer not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_CONN_REFUSED):
             raise ProtocolError("bad-packet", packet[:32].hex())
         self._write()
@@ -139,24 +131,23 @@ class Session(Client):
     def acknowledge(self, message: Inbound) -> None:
         """Sends the PUBACK of a message; only then may the broker send more than `MAX_COMMANDS`."""
         if message.qos:
-            self.ack(message.packet_id, message.qos)
+            self._client.ack(message.packet_id, message.qos)
             self._write()
 
     def say_goodbye(self) -> None:
         """Sends the DISCONNECT that makes the broker forget our will."""
-        self.disconnect()
+        self._client.disconnect()
         self._write()
 
-    def _create_socket(self) -> "_Pipe":
-        return self._pipe
-
     def _write(self) -> None:
-        if self.want_write():
-            self.loop_write()
+        if self._client.want_write():
+            self._client.loop_write()
 
     # -- paho's callbacks --------------------------------------------------------------------------------------------
 
-    def _on_connack(self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, says: Properties | None) -> None:
+    def _on_connect(
+        self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, says: Properties | None
+    ) -> None:
         get = _reader_of(says)
         self._heard.welcome(
             Welcome(
@@ -171,7 +162,7 @@ class Session(Client):
             )
         )
 
-    def _on_end(
+    def _on_disconnect(
         self, client: Client, _: Any, flags: DisconnectFlags, reason: ReasonCode, says: Properties | None
     ) -> None:
         if flags.is_disconnect_packet_from_server:
@@ -179,7 +170,7 @@ class Session(Client):
             server_says = get("ReasonString", "") or get("ServerReference", "")
             self._heard.dismissed(reason.value, reason.getName(), server_says)
 
-    def _on_publish(self, client: Client, _: Any, message: MQTTMessage) -> None:
+    def _on_message(self, client: Client, _: Any, message: MQTTMessage) -> None:
         get = _reader_of(message.properties)
         try:
             topic = message.topic
@@ -197,8 +188,26 @@ class Session(Client):
             )
         )
 
-    def _on_suback(self, client: Client, _: Any, mid: int, codes: list[ReasonCode], says: Properties | None) -> None:
+    def _on_subscribe(self, client: Client, _: Any, mid: int, codes: list[ReasonCode], says: Properties | None) -> None:
         self._heard.subscribed([code.value for code in codes])
+
+
+class _Client(Client):
+    """paho's client, whose socket is a pipe of ours."""
+
+    def __init__(self, client_id: str, version: MQTTProtocolVersion, pipe: "_Pipe") -> None:
+        self.pipe = pipe
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if version is MQTTProtocolVersion.MQTTv5 else True,
+            protocol=version,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+
+    def _create_socket(self) -> "_Pipe":
+        return self.pipe
 
 
 class _Pipe:
@@ -235,7 +244,11 @@ def _reader_of(properties: Properties | None) -> Callable[[str, Any], Any]:
 
 def pack_properties(**properties: object) -> bytes:
     """MQTT 5 properties of a PUBLISH, packed with their length; names as in the standard, without spaces."""
-    packed = Properties(PacketTypes.PUBLISH)
+    packed = _properties(PacketTypes.PUBLISH)
     for name, value in properties.items():
         setattr(packed, name, value)
-    return bytes(packed.pack())
+    return bytes(packed.pack())  # type: ignore[no-untyped-call]
+
+
+def _properties(packet_type: int) -> Properties:
+    return Properties(packet_type)  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import ssl
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
@@ -18,11 +18,16 @@ from gateway.outlets.mqtt.address import Address
 from gateway.outlets.mqtt.errors import BrokerError, Trouble, dismissal, refusal
 from gateway.outlets.mqtt.frames import PINGREQ, cut, publish_frame
 from gateway.outlets.mqtt.session import FIRST_PACKET_ID, Heard, Hello, Inbound, Session, Welcome
+from gateway.outlets.mqtt.slots import Slots
 
 MAX_INBOX = 256
 """Commands that wait for us; only QoS 0 can come faster than we acknowledge, and what is too much is dropped."""
 
+MAX_WINDOW = 32_000
+"""Never more unacknowledged than this, so that a free packet id is found at once."""
+
 _WRITE_BUFFER = 262_144
+_NO_RETAIN, _NO_QOS_1 = (0x9A, "Retain not supported"), (0x9B, "QoS not supported")
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +75,10 @@ class Wire(asyncio.Protocol):
         self._closed = asyncio.Event()
         self._end: BrokerError | None = None
         self._bug: Exception | None = None
-        self._is_leaving = False
         self._rest = b""
         self._out: list[bytes] = []
         self._flush_at: asyncio.Handle | None = None
-        self._slots = asyncio.Semaphore(0)
+        self._slots = Slots(0)
         self._writable = asyncio.Event()
         self._writable.set()
         self._waiting: dict[int, tuple[Lane, Any]] = {}
@@ -125,6 +129,11 @@ class Wire(asyncio.Protocol):
     # -- publishing --------------------------------------------------------------------------------------------------
 
     @property
+    def is_open(self) -> bool:
+        """Whether the broker has welcomed us and is still there, as far as we know."""
+        return self.welcome is not None and self._end is None and not self._closed.is_set()
+
+    @property
     def limits(self) -> Welcome:
         """What the broker allows."""
         assert self.welcome is not None
@@ -132,15 +141,16 @@ class Wire(asyncio.Protocol):
 
     def take_slot(self) -> bool:
         """Takes a slot if one is free and nobody waits for it."""
-        if self._slots.locked() or not self._writable.is_set():
-            return False
-        self._slots._value -= 1
-        return True
+        return self._writable.is_set() and self._slots.take()
 
     async def slot(self) -> None:
         """Takes a slot; those who wait get theirs in turn, so no lane starves another."""
         await self._writable.wait()
-        await self._slots.acquire()
+        await self._slots.get()
+
+    def give_slot(self) -> None:
+        """Gives back a slot that was taken and is not needed after all."""
+        self._slots.give()
 
     def publish(
         self, lane: Lane, item: Any, topic: bytes, body: bytes, *, properties: bytes = b"\0", retain: bool = False
@@ -154,12 +164,14 @@ class Wire(asyncio.Protocol):
         Returns:
             False if the packet is larger than the broker takes: nothing was sent, and the slot is free again.
         """
-        packet_id = self._last_id + 1
-        while packet_id in self._waiting or packet_id > 65_535:
-            packet_id = FIRST_PACKET_ID if packet_id > 65_534 else packet_id + 1
+        packet_id = self._last_id
+        while True:
+            packet_id = packet_id + 1 if packet_id < 65_535 else FIRST_PACKET_ID
+            if packet_id not in self._waiting:
+                break
         frame = publish_frame(topic, packet_id, properties if self.version == 5 else b"", body, retain=retain)
         if len(frame) > self.limits.packet_max:
-            self._slots.release()
+            self._slots.give()
             return False
         self._last_id = packet_id
         self._waiting[packet_id] = (lane, item)
@@ -202,9 +214,10 @@ class Wire(asyncio.Protocol):
             raise self._bug
         return self._end or self._error(Trouble.LOST, "the broker closed the connection")
 
-    async def close(self, *, timeout_s: float) -> None:
+    async def close(self, *, timeout_s: float, why: str = "we closed it") -> None:
         """Says goodbye, so that the broker forgets our will, and closes; after `timeout_s` without ado."""
-        self._is_leaving = True
+        if self._end is None:
+            self._end = self._error(Trouble.LOST, why)
         if self._transport is not None and not self._closed.is_set():
             self._session.say_goodbye()
             self._flush()
@@ -222,8 +235,7 @@ class Wire(asyncio.Protocol):
     # -- asyncio's callbacks -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
@@ -237,8 +249,9 @@ class Wire(asyncio.Protocol):
             for packet in others:
                 self._session.feed(packet)
         except ProtocolError as error:
-            trouble = Trouble.LOST if self.welcome else Trouble.EARLY_CLOSE
-            self._end = self._error(trouble, f"it sends what is no MQTT: {error}", "is that port a broker's?")
+            if self._end is None:
+                trouble = Trouble.LOST if self.welcome else Trouble.EARLY_CLOSE
+                self._end = self._error(trouble, f"it sends what is no MQTT: {error}", "is that port a broker's?")
             self.abort()
 
     def pause_writing(self) -> None:
@@ -262,11 +275,11 @@ class Wire(asyncio.Protocol):
     def _on_welcome(self, welcome: Welcome) -> None:
         if welcome.code >= 0x80:
             self._end = refusal(str(self.address), welcome.code, welcome.name, welcome.server_says)
-        elif welcome.max_qos < 1:
-            self._end = refusal(str(self.address), 0x9B, "QoS not supported")
+        elif welcome.max_qos < 1 or not welcome.retains:
+            self._end = refusal(str(self.address), *(_NO_QOS_1 if welcome.max_qos < 1 else _NO_RETAIN))
         else:
             self.welcome = welcome
-            self._slots = asyncio.Semaphore(max(1, min(self._window, welcome.receive_max)))
+            self._slots = Slots(max(1, min(self._window, welcome.receive_max, MAX_WINDOW)))
         self._answered.set()
 
     def _on_acks(self, acks: list[tuple[int, int]]) -> None:
@@ -276,7 +289,7 @@ class Wire(asyncio.Protocol):
                 log.debug("mqtt: %s acknowledges packet %d, which is not under way", self.address, packet_id)
                 continue
             self.in_flight -= 1
-            self._slots.release()
+            self._slots.give()
             found[0].acked(found[1], reason)
 
     def _on_message(self, message: Inbound) -> None:
@@ -314,9 +327,12 @@ class Wire(asyncio.Protocol):
         return BrokerError(str(self.address), trouble, what, hint)
 
 
-def _unreachable(address: Address, error: Exception, timeout_s: float) -> BrokerError:
+def _unreachable(address: Address, error: OSError, timeout_s: float) -> BrokerError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        what, hint = f"its certificate is not accepted: {error.verify_message}", "check mqtt.ca_file and the host's name"
+        what, hint = (
+            f"its certificate is not accepted: {error.verify_message}",
+            "check mqtt.ca_file and the host's name",
+        )
     elif isinstance(error, ssl.SSLError):
         what, hint = f"no TLS with it: {error.reason or error}", "does that port speak TLS?"
     elif isinstance(error, TimeoutError):

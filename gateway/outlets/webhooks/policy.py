@@ -35,8 +35,9 @@ _METADATA: Final = frozenset(
 )
 """Where cloud providers hand credentials to whoever asks from inside."""
 
-_NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-_COMPATIBLE: Final = IPv6Network("::/96")
+_NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+_RELAYS: Final = IPv4Network("192.88.99.0/24")  # 6to4 relays, RFC 7526
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _SCHEMES: Final = ("http", "https")
@@ -197,9 +198,8 @@ def _kind(address: Address, written: Address) -> str:
         return "link-local"
     if address.is_loopback:
         return "loopback"
-    is_nat64 = written.version == 6 and any(written in network for network in _NAT64)
     if any(address in network for network in _LAN):
-        return "reserved" if is_nat64 else "lan"
+        return "reserved" if written in _NAT64 else "lan"
     return "public" if address.is_global and not _is_tunnel(address) else "reserved"
 
 
@@ -208,16 +208,16 @@ def _unwrap(address: Address) -> Address:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return address.ipv4_mapped
-        if any(address in network for network in _NAT64):
+        if address in _NAT64:
             return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
 def _is_tunnel(address: Address) -> bool:
-    """6to4, Teredo and IPv4-compatible addresses: obsolete, and a way around every rule for IPv4."""
-    if not isinstance(address, IPv6Address):
-        return False
-    return bool(address.sixtofour or address.teredo or address in _COMPATIBLE)
+    """6to4, Teredo, and everything in IPv6 that wraps IPv4 or is no global unicast: obsolete, or a way around the rules for IPv4."""
+    if isinstance(address, IPv6Address):
+        return bool(address.sixtofour or address.teredo or address not in _GLOBAL_UNICAST)
+    return address in _RELAYS
 
 
 def _host_of(url: URL) -> str:

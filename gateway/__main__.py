@@ -1,0 +1,238 @@
+"""The command `hearthgate`: arguments, logging, exit codes (0 right, 1 failed, 2 wrong use or configuration); then the app."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+import gateway
+from gateway.core.errors import ConfigError, Fault, GatewayError
+
+DEFAULT_CONFIG = Path("/etc/hearthgate/hearthgate.toml")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command; what it gives is the exit code."""
+    chosen = _parser().parse_args(words)
+    command: Callable[[argparse.Namespace], int] = chosen.command
+    try:
+        return command(chosen)
+    except ConfigError as error:
+        for fault in error.faults:
+            print(fault, file=sys.stderr)
+        count = len(error.faults)
+        print(f"hearthgate: {count} fault{'s' if count != 1 else ''} in the configuration", file=sys.stderr)
+        return 2
+    except GatewayError as error:
+        print(f"hearthgate: {error}" + (f"; {error.hint}" if error.hint else ""), file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"hearthgate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+class DriverOptions(Mapping[str, type[msgspec.Struct]]):
+    """The options of each driver by its name; a driver is imported only when somebody asks for it."""
+
+    def __getitem__(self, name: str) -> type[msgspec.Struct]:
+        from gateway.drivers.find import driver_names, find_driver
+
+        if name not in driver_names():
+            raise KeyError(name)
+        return find_driver(name).Options
+
+    def __iter__(self) -> Iterator[str]:
+        from gateway.drivers.find import driver_names
+
+        return iter(driver_names())
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from gateway.app import App
+    from gateway.config.load import load, load_last_good, save_last_good
+    from gateway.ops.logs import set_up_logging
+
+    set_up_logging(chosen.log_level)
+    notes: list[tuple[str, str]] = []
+    options = DriverOptions()
+    try:
+        config = load(chosen.config, options)
+    except ConfigError as error:
+        found = load_last_good(chosen.config, options)
+        if found is None:
+            raise
+        config, told = found
+        for fault in error.faults:
+            print(fault, file=sys.stderr)
+        notes.append(("configuration-broken", f"{told}: {error.faults[0]}"))
+    else:
+        save_last_good(chosen.config, Path(config.gateway.state_dir))
+    app = App(config, lambda: load(chosen.config, options), notes)
+    _run_loop(app.run())
+    return 0
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from gateway.config.load import load
+
+    config = load(chosen.file, DriverOptions())
+    links = ", ".join(f"{name} ({link.driver})" for name, link in config.links.items()) or "no link"
+    print(f"{chosen.file}: right; gateway {config.gateway.id}, {links}")
+    return 0
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    from gateway.demo.run import Demo
+
+    async def run() -> int:
+        return await Demo(port=chosen.port, seconds=chosen.seconds, seed=chosen.seed).run()
+
+    return asyncio.run(run())
+
+
+def _token_create(chosen: argparse.Namespace) -> int:
+    registry = _registry(chosen)
+    scopes = [scope.strip() for scope in chosen.scope.split(",")]
+    _, secret = asyncio.run(registry.create_token(chosen.name, scopes))
+    registry.close()
+    print(secret)
+    return 0
+
+
+def _token_list(chosen: argparse.Namespace) -> int:
+    registry = _registry(chosen)
+    for token in registry.tokens():
+        print(f"{token.name:<24} {','.join(token.scopes):<20} {token.created}  {token.id}")
+    registry.close()
+    return 0
+
+
+def _token_revoke(chosen: argparse.Namespace) -> int:
+    registry = _registry(chosen)
+    token = asyncio.run(registry.revoke(chosen.name))
+    registry.close()
+    print(f"revoked: {token.name} ({','.join(token.scopes)})")
+    return 0
+
+
+def _watch(chosen: argparse.Namespace) -> int:
+    from gateway.watch import watch
+
+    return asyncio.run(watch(chosen.url, chosen.token_file))
+
+
+def _registry(chosen: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from gateway.config.load import load
+    from gateway.core.clock import Clock
+    from gateway.core.core import open_registry
+
+    state_dir = Path(load(chosen.config, DriverOptions()).gateway.state_dir)
+    if not state_dir.is_dir():
+        fault = Fault(
+            str(chosen.config),
+            None,
+            "gateway.state_dir",
+            f"{state_dir} does not exist",
+            "start the gateway once, or make the folder",
+        )
+        raise ConfigError([fault])
+    _become_owner(state_dir)
+    return open_registry(state_dir, Clock())
+
+
+def _become_owner(state_dir: Path) -> None:
+    """Run as root, acts as the owner of the state directory: the service must be able to read what is written there."""
+    owner = state_dir.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+
+
+def _run_loop(work) -> None:  # type: ignore[no-untyped-def]
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hearthgate",
+        description="The gateway between the things in a building and the people and services that care about them.",
+        epilog="Begin with `hearthgate demo`. The smallest configuration is one link; `hearthgate check FILE` says what is wrong with one.",
+    )
+    parser.add_argument("--version", action="version", version=f"hearthgate {gateway.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="run the gateway (as the systemd unit does)")
+    _config_argument(run)
+    run.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"], help="default: info")
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser(
+        "check", help="say everything that is wrong with a configuration file, and start nothing"
+    )
+    check.add_argument("file", type=Path, metavar="FILE")
+    check.set_defaults(command=_check)
+
+    demo = commands.add_parser("demo", help="a simulated house, a broker and every kind of client, around one gateway")
+    demo.add_argument(
+        "--seconds",
+        type=float,
+        metavar="N",
+        help="end after N seconds; 0 is the exit code if every client saw every change",
+    )
+    demo.add_argument("--port", type=int, metavar="P", help="where the gateway listens (default 8420, or a free one)")
+    demo.add_argument("--seed", type=int, default=1, help="another seed is another house (default 1)")
+    demo.set_defaults(command=_demo)
+
+    token = commands.add_parser("token", help="make, list and revoke the tokens by which clients are known")
+    tokens = token.add_subparsers(metavar="COMMAND", required=True)
+    create = tokens.add_parser("create", help="make one; it is printed this once, alone on stdout")
+    create.add_argument("name", metavar="NAME")
+    create.add_argument(
+        "--scope",
+        required=True,
+        help="read (see), control (commands), admin (subscriptions, tokens); several with commas",
+    )
+    create.set_defaults(command=_token_create)
+    listing = tokens.add_parser("list", help="name, scopes and age of each; never the secret")
+    listing.set_defaults(command=_token_list)
+    revoke = tokens.add_parser("revoke", help="end one; a running gateway knows within a second")
+    revoke.add_argument("name", metavar="NAME")
+    revoke.set_defaults(command=_token_revoke)
+    for sub in (create, listing, revoke):
+        _config_argument(sub)
+
+    watch = commands.add_parser("watch", help="print changes as they come")
+    watch.add_argument(
+        "url", metavar="URL", nargs="?", default="http://127.0.0.1:8420", help="default: http://127.0.0.1:8420"
+    )
+    watch.add_argument("--token-file", type=Path, help="a file with a token of scope read; else $HEARTHGATE_TOKEN")
+    watch.set_defaults(command=_watch)
+    return parser
+
+
+def _config_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help=f"default: {DEFAULT_CONFIG}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

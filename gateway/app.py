@@ -1,0 +1,336 @@
+"""The composition root: the only file that names every room, and owns the task group they live in.
+
+A life begins with opening the core and ends with closing it; the process goes through several where the journal turns out damaged (it is
+set aside and a new one begun) or a reload changes what cannot be changed in place.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import gateway
+from gateway.config.load import changed_sections
+from gateway.config.schema import Config, LinkConfig
+from gateway.core.clock import Clock
+from gateway.core.core import Core, Settings, open_core, open_registry
+from gateway.core.errors import ConfigError, JournalDamaged
+from gateway.core.registry import Registry
+from gateway.core.things import PropertyRule, RuleBook, ThingRule
+from gateway.drivers.find import find_driver
+from gateway.links.keeper import Keeper
+from gateway.ops.health import Health
+from gateway.ops.notify import Notifier, Watchdog
+from gateway.outlets.http.server import HttpOutlet
+from gateway.outlets.mqtt.outlet import Mqtt
+from gateway.outlets.webhooks import Webhooks
+
+STOP_S = 4.0
+"""All rooms together get this long to end; then the process ends without them."""
+
+log = logging.getLogger(__name__)
+
+Reload = Callable[[], Config]
+
+
+class Rooms:
+    """The running rooms of one life: named tasks in one group, each of which can be stopped by itself."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, name: str, room: Coroutine[Any, Any, None]) -> None:
+        """Runs a room until it is stopped; if it ends with an error, that is a bug, and the whole life ends."""
+        self._tasks[name] = self._group.create_task(room, name=name)
+
+    async def stop(self, *names: str) -> None:
+        """Ends rooms, all at once; returns when they have closed what they held."""
+        tasks = [task for name in names if (task := self._tasks.pop(name, None))]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def names(self, kind: str = "") -> list[str]:
+        """The rooms whose name begins with `kind`."""
+        return [name for name in self._tasks if name.startswith(kind)]
+
+
+class App:
+    """One gateway process.
+
+    Args:
+        config: what to run.
+        reload: reads the configuration again, for SIGHUP.
+        notes: alerts to raise at the start: (kind, reason).
+    """
+
+    def __init__(self, config: Config, reload: Reload, notes: list[tuple[str, str]] | None = None) -> None:
+        self.config = config
+        self.addresses: list[str] = []
+        self._reload = reload
+        self._notes = list(notes or [])
+        self._notifier = Notifier()
+        self._stopping = asyncio.Event()
+        self._hup = asyncio.Event()
+
+    async def run(self) -> None:
+        """Runs until SIGTERM or SIGINT, or until it is cancelled.
+
+        Raises:
+            OSError: the state directory cannot be used, or nothing can listen where it should.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hup.set)
+        state_dir = Path(self.config.gateway.state_dir)
+        _make_state_dir(state_dir)
+        clock = Clock(trust=self.config.gateway.trust_clock)
+        registry = open_registry(state_dir, clock)
+        try:
+            damaged: JournalDamaged | None = None
+            while not self._stopping.is_set():
+                damaged = await Life(self, registry, clock).run(damaged)
+        finally:
+            registry.close()
+
+    def ready(self, addresses: list[str]) -> None:
+        """The API listens."""
+        self.addresses = addresses
+        self._notifier.ready(f"listening on {', '.join(addresses)}")
+        log.info("hearthgate %s is ready: %s", gateway.__version__, ", ".join(addresses))
+
+    def take_notes(self) -> list[tuple[str, str]]:
+        """What has to be told once, at the start of the first life."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    @property
+    def notifier(self) -> Notifier:
+        """To the service manager."""
+        return self._notifier
+
+    async def next_wish(self, core: Core) -> str:
+        """Waits for the next reason to act: `stop`, `reload` or `damaged`."""
+        if self._stopping.is_set():
+            return "stop"
+        waits = {
+            asyncio.create_task(self._stopping.wait(), name="wish-stop"): "stop",
+            asyncio.create_task(self._hup.wait(), name="wish-reload"): "reload",
+            asyncio.create_task(_outcome(core.damaged), name="wish-damaged"): "damaged",
+        }
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        wish = min((waits[task] for task in done), key=("damaged", "stop", "reload").index)
+        if wish == "reload":
+            self._hup.clear()
+        return wish
+
+    def read_config(self) -> Config | None:
+        """The configuration as it is now; None, said in the log, when it is broken: what runs goes on."""
+        try:
+            return self._reload()
+        except ConfigError as error:
+            for fault in error.faults:
+                log.error("reload: %s", fault)
+            return None
+
+
+class Life:
+    """From opening the core to closing it."""
+
+    def __init__(self, app: App, registry: Registry, clock: Clock) -> None:
+        self._app, self._registry, self._clock = app, registry, clock
+        self._config = app.config
+
+    async def run(self, damaged: JournalDamaged | None) -> JournalDamaged | None:
+        """Returns what damaged the journal, None when this life has ended for another reason."""
+        self._core = core = _open_core(self._config, self._clock, damaged)
+        try:
+            core.start(self._config.links)
+        except JournalDamaged as error:
+            await core.journal.close()
+            return error
+        for kind, reason in self._app.take_notes():
+            core.alerts.raise_(kind, "configuration", reason, "error")
+        try:
+            await self._live()
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await core.close()
+        return core.damaged.result() if core.damaged.done() else None
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._rooms = Rooms(group)
+            await self._open_outlets()
+            self._app.ready(await self._http.start())
+            self._start_rooms()
+            while (wish := await self._app.next_wish(self._core)) == "reload":
+                if await self._take_over():
+                    wish = "again"
+                    break
+            if wish == "stop":
+                log.info("stopping")
+                self._app.notifier.stopping()
+            await self._close_rooms()
+
+    async def _open_outlets(self) -> None:
+        config, core = self._config, self._core
+        self._keepers: dict[str, Keeper[Any]] = {}
+        self._mqtt: Mqtt | None = None
+        self._webhooks = Webhooks.from_config(config, core, self._registry)
+        await self._webhooks.open()
+        self._health = Health(
+            config,
+            core,
+            keepers=self._keepers,
+            mqtt=lambda: self._mqtt,
+            webhooks=self._webhooks,
+            since_s=self._clock.wall_s(),
+        )
+        self._http = HttpOutlet(
+            config.http,
+            journal=core.journal,
+            state=core.state,
+            sources=core.sources,
+            commands=core.commands,
+            alerts=core.alerts,
+            registry=self._registry,
+            clock=core.clock,
+            webhooks=self._webhooks,
+            status=self._health.status,
+            metrics=self._health.metrics,
+        )
+
+    def _start_rooms(self) -> None:
+        core = self._core
+        self._rooms.start("retention", core.retention.run())
+        self._rooms.start("webhooks", self._webhooks.run())
+        self._start_mqtt()
+        for link, config in self._config.links.items():
+            self._start_link(link, config)
+        self._rooms.start("watchdog", Watchdog(self._app.notifier, self._health.beats()).run())
+        if not core.journal.was_clean:
+            self._rooms.start("journal-check", _check(core))
+
+    def _start_link(self, link: str, config: LinkConfig) -> None:
+        core = self._core
+        intake = core.sources.intake(link, simulated=config.simulated)
+        intake.on_ack, intake.on_nak = core.commands.acked, core.commands.refused
+        driver = find_driver(config.driver)(link, config.options, intake)
+        keeper = Keeper(link, driver.opener(), driver.session, intake.link_up, intake.link_down)
+        self._keepers[link] = keeper
+        self._rooms.start(f"link:{link}", keeper.run())
+        self._rooms.start(f"commands:{link}", core.commands.serve(link, driver.send))
+
+    def _start_mqtt(self) -> None:
+        if self._config.mqtt is not None:
+            self._mqtt = Mqtt.from_config(self._config, self._core)
+            self._rooms.start("mqtt", self._mqtt.run())
+
+    async def _take_over(self) -> bool:
+        """Reloads; True when what has changed needs a new life."""
+        self._app.notifier.reloading()
+        new = self._app.read_config()
+        if new is None:
+            self._core.alerts.raise_(
+                "configuration-broken", "reload", "the new configuration has faults; the old one goes on", "error"
+            )
+        else:
+            self._core.alerts.clear("configuration-broken", "reload")
+            changed = changed_sections(self._config, new)
+            log.info("reload: %s", ", ".join(sorted(changed)) or "nothing has changed")
+            self._app.config = new
+            if changed & {"gateway", "journal", "http", "things", "hooks", "commands"}:
+                return True
+            await self._restart_changed(new, changed)
+        self._app.ready(self._app.addresses)
+        return False
+
+    async def _restart_changed(self, new: Config, changed: set[str]) -> None:
+        old, self._config = self._config, new
+        for link in {*old.links, *new.links}:
+            if old.links.get(link) == new.links.get(link):
+                continue
+            await self._rooms.stop(f"link:{link}", f"commands:{link}")
+            if self._keepers.pop(link, None):
+                self._core.sources.intake(link).link_down("its configuration has changed")
+            if link in new.links:
+                self._start_link(link, new.links[link])
+        if "mqtt" in changed:
+            await self._rooms.stop("mqtt")
+            self._mqtt = None
+            self._start_mqtt()
+        if "webhooks" in changed:
+            await self._webhooks.reconcile_config(new)
+
+    async def _close_rooms(self) -> None:
+        """In the order of the flow: nothing comes in any more, held requests are answered, the upstreams say goodbye."""
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._rooms.stop(*self._rooms.names("link:"), *self._rooms.names("commands:"))
+                await self._http.stop()
+                await self._rooms.stop(*self._rooms.names())
+        except TimeoutError:
+            log.warning("some rooms did not end within %.0f s: %s", STOP_S, ", ".join(self._rooms.names()))
+            await self._rooms.stop(*self._rooms.names())
+
+
+def rules_of(config: Config) -> RuleBook:
+    """What the configuration says of things, as the core wants it."""
+    import msgspec
+
+    return RuleBook(
+        {
+            glob: ThingRule(
+                thing.name,
+                thing.room,
+                {name: PropertyRule(**msgspec.structs.asdict(rule)) for name, rule in thing.properties.items()},
+            )
+            for glob, thing in config.things.items()
+        }
+    )
+
+
+def _open_core(config: Config, clock: Clock, damaged: JournalDamaged | None) -> Core:
+    journal, commands = config.journal, config.commands
+    settings = Settings(
+        durability=journal.durability,
+        commit_gap_s=journal.commit_gap_ms / 1000,
+        flush_s=journal.flush_s,
+        keep_days=journal.keep_days,
+        max_mb=journal.max_mb,
+        command_deadline_s=commands.command_deadline_s,
+        answer_timeout_s=commands.answer_timeout_s,
+    )
+    return open_core(Path(config.gateway.state_dir), settings, rules_of(config), clock, damaged=damaged)
+
+
+def _make_state_dir(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{path}: {error.strerror}; set gateway.state_dir to a folder that this user may write"
+        ) from error
+
+
+async def _outcome(future: asyncio.Future[JournalDamaged]) -> None:
+    await asyncio.wait([future])
+
+
+async def _check(core: Core) -> None:
+    """After an unclean end: the whole file is read once, beside the work; damage begins a new life."""
+    with contextlib.suppress(JournalDamaged):
+        await core.store.check()

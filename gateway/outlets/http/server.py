@@ -1,0 +1,221 @@
+"""The HTTP outlet: everything in this room put together, from listening to the answer on the wire."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+
+import gateway
+from gateway.core.alerts import Alerts
+from gateway.core.clock import Clock
+from gateway.core.commands import Commands
+from gateway.core.errors import GatewayError
+from gateway.core.journal import Journal
+from gateway.core.registry import Registry
+from gateway.core.state import State
+from gateway.outlets.http import openapi, table
+from gateway.outlets.http.answer import CLOSED, KEPT, Answer, send
+from gateway.outlets.http.auth import Guard, Hosts
+from gateway.outlets.http.call import Call
+from gateway.outlets.http.changes import Changes, Feed
+from gateway.outlets.http.commands import CommandList, Setting
+from gateway.outlets.http.connections import CLOSE_LINE, Connection, Connections
+from gateway.outlets.http.history import History
+from gateway.outlets.http.listening import BACKLOG, address_of, open_sockets, tls_context
+from gateway.outlets.http.pages import Pages
+from gateway.outlets.http.parking import Lot
+from gateway.outlets.http.problems import Problem, of_error
+from gateway.outlets.http.resources import Shown, serve, show
+from gateway.outlets.http.routes import Router
+from gateway.outlets.http.status import AlertList, Status
+from gateway.outlets.http.stream import Streams, wants_stream
+from gateway.outlets.http.subscriptions import Subscriptions, Webhooks
+from gateway.outlets.http.things import Forgetter, Things
+from gateway.outlets.http.tokens import Tokens
+
+GRACE_S: Final = 0.7
+"""How long answers under way may take at a stop, after the held ones were let go."""
+
+log = logging.getLogger(__name__)
+
+
+class Settings(Protocol):
+    """What the configuration says of this outlet (`[http]`)."""
+
+    @property
+    def listen(self) -> Sequence[str]: ...
+    @property
+    def open_read(self) -> bool: ...
+    @property
+    def hosts(self) -> Sequence[str]: ...
+    @property
+    def cert_file(self) -> str: ...
+    @property
+    def key_file(self) -> str: ...
+    @property
+    def max_parked(self) -> int: ...
+    @property
+    def max_body_bytes(self) -> int: ...
+    @property
+    def header_timeout_s(self) -> float: ...
+    @property
+    def max_connections_per_client(self) -> int: ...
+
+
+class HttpOutlet:
+    """Serves the API and the page.
+
+    Args:
+        settings: addresses, limits, and whom to trust.
+        sources: makes the gateway forget a thing.
+        webhooks: the webhooks outlet; None when it is not there.
+        status: what the gateway says of itself; `ready` and `waiting_for` in it answer `/readyz`.
+        metrics: everything counted, in Prometheus' text format.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        journal: Journal,
+        state: State,
+        sources: Forgetter,
+        commands: Commands,
+        alerts: Alerts,
+        registry: Registry,
+        clock: Clock,
+        webhooks: Webhooks | None,
+        status: Callable[[], dict[str, Any]],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._lot = Lot(settings.max_parked)
+        self._guard = Guard(registry, open_read=settings.open_read)
+        self._hosts = Hosts(settings.hosts)
+        self._connections: Connections | None = None
+        self._servers: list[asyncio.Server] = []
+        self._document: Shown | None = None
+        feed = Feed(journal)
+        self._changes, self._streams = Changes(feed), Streams(feed)
+        self._router = Router((
+            *table.thing_routes(Things(journal, state, sources, Setting(commands))),
+            *table.feed_routes(self._feed, History(journal)),
+            *table.command_routes(CommandList(commands)),
+            *table.token_routes(Tokens(registry, self._lot)),
+            *table.status_routes(Status(status, metrics, self.status), AlertList(alerts, journal)),
+            *table.subscription_routes(Subscriptions(webhooks, registry)),
+            *table.page_routes(Pages(), self._openapi),
+        ))  # fmt: skip
+
+    async def start(self) -> list[str]:
+        """Listens; the addresses as bound, `host:port`.
+
+        Raises:
+            ListenError: an address or the certificate cannot be used.
+        """
+        settings = self._settings
+        tls = tls_context(settings.cert_file, settings.key_file)
+        sockets = open_sockets(settings.listen)
+        self._connections = Connections(
+            self._serve,
+            header_timeout_s=settings.header_timeout_s,
+            max_per_client=settings.max_connections_per_client,
+        )
+        loop = asyncio.get_running_loop()
+        handshake_s = settings.header_timeout_s if tls else None
+        for sock in sockets:
+            self._servers.append(
+                await loop.create_server(
+                    self._connections, sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s
+                )
+            )
+        bound = [address_of(sock) for sock in sockets]
+        log.info("http: listens on %s%s", ", ".join(bound), " (TLS)" if tls else "")
+        return bound
+
+    async def stop(self) -> None:
+        """Lets all held requests go with an ordinary empty answer, and ends every connection; within 2 s."""
+        for server in self._servers:
+            server.close()
+        self._lot.close()
+        if self._connections is not None:
+            self._connections.pre_shutdown()
+            await self._connections.shutdown(GRACE_S)
+        self._servers.clear()
+
+    def status(self) -> dict[str, Any]:
+        """The limits, and how near they are."""
+        settings, lot, connections = self._settings, self._lot, self._connections
+        return {
+            "tls": bool(settings.cert_file),
+            "open_read": settings.open_read,
+            "parked": lot.taken,
+            "most_parked": lot.most,
+            "max_parked": lot.max_parked,
+            "refused_parked": lot.refused,
+            "streams": self._streams.open,
+            "streams_cut": self._streams.cut,
+            "requests": connections.requests_count if connections else 0,
+            "connections": connections.count if connections else 0,
+            "refused_connections": connections.refused if connections else 0,
+            "slow_headers": connections.slow if connections else 0,
+            "max_connections_per_client": settings.max_connections_per_client,
+            "max_body_bytes": settings.max_body_bytes,
+            "header_timeout_s": settings.header_timeout_s,
+        }
+
+    # -- one request -------------------------------------------------------------------------------------------------
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.begin()
+        try:
+            answer, extra = await self._answer(request)
+            if answer is None:
+                return CLOSED
+            keep = request.keep_alive and not self._lot.is_closed and request.content.is_eof()
+            if not keep:
+                extra += CLOSE_LINE
+            elif request.version < (1, 1):
+                extra += b"Connection: keep-alive\r\n"
+            await send(request, answer, extra, self._clock.wall_s())
+            return KEPT if keep else CLOSED
+        finally:
+            connection.end()
+
+    async def _answer(self, request: web.BaseRequest) -> tuple[Answer | None, bytes]:
+        """The answer, and its own header lines; None when it was streamed."""
+        call: Call | None = None
+        try:
+            self._hosts.check(request)
+            route, params = self._router.find(request.method, request.rel_url.raw_path)
+            call = Call(request, route, params, self._guard, self._lot, self._settings.max_body_bytes)
+            call.admit()
+            return await route.handler(call), call.extra
+        except Problem as problem:
+            return problem.answer(), call.extra if call else b""
+        except GatewayError as error:
+            told = of_error(error)
+            if told.slug == "internal-error":
+                log.exception("http: %s %s", request.method, request.rel_url.raw_path)
+            return told.answer(), call.extra if call else b""
+        finally:
+            if call is not None:
+                call.leave()
+
+    async def _feed(self, call: Call) -> Answer | None:
+        """The feed, in the manner that the request asks for."""
+        if wants_stream(call.request.headers.get("Accept", "")):
+            await self._streams.serve(call)
+            return None
+        return await self._changes.poll(call)
+
+    async def _openapi(self, call: Call) -> Answer:
+        """What there is, told to machines."""
+        if self._document is None:
+            self._document = show(openapi.build(self._router.routes, gateway.__version__))
+        document = self._document
+        return await serve(call, lambda: document, asyncio.Event)

@@ -1,0 +1,129 @@
+"""The ordered lane: every change once acknowledged, in order of seq, from a cursor on disk."""
+
+import asyncio
+import logging
+from collections import deque
+
+from gateway.core.alerts import Alerts
+from gateway.core.change import Entry, with_backfill
+from gateway.core.cursors import Cursors
+from gateway.core.journal import Journal
+from gateway.outlets.mqtt.frames import text_field
+from gateway.outlets.mqtt.letters import DeadLetters
+from gateway.outlets.mqtt.session import pack_properties
+from gateway.outlets.mqtt.wire import Wire
+from gateway.outlets.reader import Reader
+
+CURSOR = "mqtt"
+BATCH = 500
+"""Changes read at a time."""
+
+MAX_UNBURIED = 1000
+"""Refused changes that may wait for the disk; then publishing waits as well."""
+
+_PROPERTIES = pack_properties(PayloadFormatIndicator=1, ContentType="application/json")
+
+log = logging.getLogger(__name__)
+
+
+class Events:
+    """Publishes the journal, one change a message. The cursor moves in order, by acknowledgement or durable dead letter."""
+
+    def __init__(self, journal: Journal, cursors: Cursors, letters: DeadLetters, alerts: Alerts, topic: str) -> None:
+        self.published = 0
+        self._journal, self._cursors, self._letters, self._alerts = journal, cursors, letters, alerts
+        self._topic = text_field(topic)
+        self._begin = journal.head
+        self._sent = 0
+        self._under_way: deque[Entry] = deque()
+        self._early: set[int] = set()
+        self._refused: list[tuple[Entry, str]] = []
+        self._has_refused = asyncio.Event()
+        self._has_buried = asyncio.Event()
+
+    async def open(self) -> None:
+        """Sees to it that there is a cursor on disk: an outlet that is new begins with what comes from now on."""
+        if self._cursors.get(CURSOR) is None:
+            self._cursors.move(CURSOR, max(self._begin, self._journal.floor - 1))
+            await self._cursors.flush()
+
+    @property
+    def cursor(self) -> int:
+        """The seq up to which the broker has everything."""
+        at = self._cursors.get(CURSOR)
+        return self._begin if at is None else at
+
+    @property
+    def lag(self) -> int:
+        """How many changes the broker has not got yet."""
+        return max(0, self._journal.head - self.cursor)
+
+    async def run(self, wire: Wire) -> None:
+        """Publishes from the cursor on, for as long as the connection lasts; what is there already is marked as backfill."""
+        self._under_way.clear()
+        self._early.clear()
+        self._refused.clear()
+        self._has_refused.clear()
+        self._sent = self.cursor
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish(wire), name="mqtt events publish")
+            tasks.create_task(self._bury(str(wire.address)), name="mqtt events bury")
+
+    def acked(self, item: Entry, reason: int) -> None:
+        """The broker has answered for one change."""
+        if reason >= 0x80:
+            self._refuse(item, f"the broker refuses it (0x{reason:02X})")
+            return
+        self.published += 1
+        self._finish(item)
+
+    async def _publish(self, wire: Wire) -> None:
+        waited_until = self._journal.head
+        reader = Reader(self._journal, after=self._sent)
+        topic, under_way = self._topic, self._under_way
+        while True:
+            for entry in (await reader.next(BATCH)).entries:
+                if not wire.take_slot():
+                    await wire.slot()
+                body = with_backfill(entry.body) if entry.seq <= waited_until else entry.body
+                under_way.append(entry)
+                self._sent = entry.seq
+                if not wire.publish(self, entry, topic, body, properties=_PROPERTIES):
+                    self._refuse(entry, f"larger than the broker takes ({wire.limits.packet_max} bytes)")
+                while len(self._refused) >= MAX_UNBURIED:
+                    self._has_buried.clear()
+                    await self._has_buried.wait()
+
+    async def _bury(self, broker: str) -> None:
+        """Writes what was refused to disk; only then has the outlet finished with it."""
+        while True:
+            await self._has_refused.wait()
+            self._has_refused.clear()
+            refused, self._refused = self._refused, []
+            await self._letters.keep([(entry.seq, entry.body, reason) for entry, reason in refused], broker)
+            entry, reason = refused[0]
+            self._alerts.raise_(
+                "mqtt-dead-letter",
+                CURSOR,
+                f"change {entry.seq}: {reason}; it is kept as a dead letter; "
+                "check the broker's access list and size limits",
+            )
+            log.debug("mqtt: %s: %d changes are dead letters, from %d", broker, len(refused), entry.seq)
+            for entry, _ in refused:
+                self._finish(entry)
+            self._has_buried.set()
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        self._refused.append((entry, reason))
+        self._has_refused.set()
+
+    def _finish(self, entry: Entry) -> None:
+        """One change is done with: the cursor moves as far as all before it are, too."""
+        under_way = self._under_way
+        if not under_way or under_way[0] is not entry:
+            self._early.add(entry.seq)
+            return
+        under_way.popleft()
+        while under_way and under_way[0].seq in self._early:
+            self._early.discard(under_way.popleft().seq)
+        self._cursors.move(CURSOR, under_way[0].seq - 1 if under_way else self._sent)
