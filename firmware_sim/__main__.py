@@ -152,12 +152,13 @@ async def _pins(chosen: argparse.Namespace) -> int:
     async with PinsDaemon(chosen.port, console.tell_output) as daemon:
         where = {"pins": {"host": daemon.host, "port": daemon.port}}
         _say(json.dumps(where) if chosen.json else f"pins {daemon.host}:{daemon.port}")
-        await console.run(daemon, sys.stdin.fileno())
+        await console.run(daemon, None if sys.stdin is None else sys.stdin.fileno())
     return 0
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # who read it has gone; the devices stay
+        print(text, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

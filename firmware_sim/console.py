@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 
 from firmware_sim.pin_bank import GPIOS
 from firmware_sim.pins import PinsDaemon
@@ -30,16 +30,29 @@ what outputs do is printed as "out PIN VALUE", 0 to 1
     def tell_output(self, pin: int, value: float | None) -> None:
         self._say(f"out {pin} {'-' if value is None else format(value, 'g')}")
 
-    async def run(self, daemon: PinsDaemon, stdin: int) -> None:
-        with _watched(stdin) as readable:
-            while await readable():
-                data = os.read(stdin, 4096)
-                if not data:
-                    break
-                *lines, self._rest = (self._rest + data).split(b"\n")
-                for line in lines:
-                    self._obey(daemon, line.decode("utf-8", "replace"))
-        await asyncio.Event().wait()
+    async def run(self, daemon: PinsDaemon, stdin: int | None) -> None:
+        """
+        Args:
+            stdin: its file number; None where there is none. Its mode is left alone, because a terminal is shared with others.
+        """
+        loop = asyncio.get_running_loop()
+        if stdin is not None:
+            with contextlib.suppress(PermissionError):  # epoll takes neither /dev/null nor plain files
+                loop.add_reader(stdin, self._read, daemon, stdin)
+        try:
+            await loop.create_future()
+        finally:
+            if stdin is not None:
+                loop.remove_reader(stdin)
+
+    def _read(self, daemon: PinsDaemon, stdin: int) -> None:
+        """Only called when there is something: it may be a file whose reading blocks."""
+        data = os.read(stdin, 4096)
+        if not data:
+            asyncio.get_running_loop().remove_reader(stdin)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._obey(daemon, line.decode("utf-8", "replace"))
 
     def _obey(self, daemon: PinsDaemon, line: str) -> None:
         try:
@@ -71,28 +84,3 @@ def _pin(text: str) -> int:
     if not 0 <= int(text) < GPIOS:
         raise ValueError("no such pin")
     return int(text)
-
-
-@contextlib.contextmanager
-def _watched(file: int) -> Iterator[Callable[[], Awaitable[bool]]]:
-    """Gives a function to await until the file can be read; it says False where that cannot be known."""
-    loop, bell = asyncio.get_running_loop(), asyncio.Event()
-
-    async def readable() -> bool:
-        if not is_watched:
-            return False
-        bell.clear()
-        await bell.wait()
-        return True
-
-    try:
-        # The file's own mode is left alone: a terminal is shared with others.
-        loop.add_reader(file, bell.set)
-        is_watched = True
-    except PermissionError:  # epoll takes neither /dev/null nor plain files
-        is_watched = False
-    try:
-        yield readable
-    finally:
-        if is_watched:
-            loop.remove_reader(file)

@@ -1,7 +1,7 @@
 """Recorded files as lines to send, each with the time at which it was recorded. Pure but for reading the file.
 
-JSON lines are sent as they are; a CSV row becomes a JSON object of its columns; of a capture (`HH:MM:SS.ffffff`, a tab, the
-line) the line is sent; anything else is sent line by line.
+JSON lines are sent as they are; a CSV row becomes a JSON object of its columns; of a capture (`HH:MM:SS.ffffff` with or without
+a date, a tab, the line) the line is sent; anything else is sent line by line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from firmware_sim.errors import SimulatorError, UsageError
 
 FORMS = ("json", "csv", "capture", "lines")
 
-_CAPTURED = re.compile(rb"(\d\d):(\d\d):(\d\d(?:\.\d+)?)\t([^\r\n]*)\r?\n?")
+_CAPTURED = re.compile(rb"((?:\d{4}-\d\d-\d\d[T ])?)(\d\d):(\d\d):(\d\d(?:\.\d+)?)\t([^\r\n]*)\r?\n?")
 _JSON_TIME = re.compile(rb'"time"\s*:\s*(?:"([^"]*)"|(-?\d+(?:\.\d+)?))')
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -78,16 +78,16 @@ class Recording:
             if (match := _CAPTURED.fullmatch(text)) is None:
                 self.skipped += 1
                 continue
-            hours, minutes, seconds, line = match.groups()
-            yield Line(line + (self.line_end or b"\r\n"), int(hours) * 3600 + int(minutes) * 60 + float(seconds))
+            date, hours, minutes, seconds, line = match.groups()
+            day_s = _time_s(date.decode().rstrip("T ")) or 0.0
+            at_s = day_s + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+            yield Line(line + (self.line_end or b"\r\n"), at_s)
 
     def _rows(self, file: Iterable[bytes]) -> Iterator[Line]:
         texts = (text.decode("utf-8-sig", "replace") for text in file)
         first = next(texts, "")
-        rows = csv.reader(texts, delimiter=_delimiter(first), skipinitialspace=True)
-        header = [
-            name.strip() for name in next(csv.reader([first], delimiter=_delimiter(first), skipinitialspace=True), [])
-        ]
+        header = [name.strip() for name in _fields(first)]
+        rows = self._parsed(csv.reader(texts, delimiter=_delimiter(first), skipinitialspace=True))
         first_row = next((row for row in rows if row), [])
         if len(first_row) == len(header) + 1:
             header.insert(0, "")  # a row number that the header does not name
@@ -97,6 +97,15 @@ class Recording:
                 yield plan.line(row)
             elif row:
                 self.skipped += 1
+
+    def _parsed(self, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+        while True:
+            try:
+                yield next(rows)
+            except csv.Error:
+                self.skipped += 1
+            except StopIteration:
+                return
 
 
 def open_recording(
@@ -217,9 +226,16 @@ def _guess(first: bytes) -> str:
     if _CAPTURED.fullmatch(first):
         return "capture"
     text = first.decode("utf-8-sig", "replace")
-    names = next(csv.reader([text], delimiter=_delimiter(text), skipinitialspace=True))
-    has_header = len(names) > 1 and all(name.strip() and not _NUMBER.fullmatch(name.strip()) for name in names)
-    return "csv" if has_header and len({name.strip() for name in names}) == len(names) else "lines"
+    names = [name.strip() for name in _fields(text)]
+    has_header = len(names) > 1 and all(name and not _NUMBER.fullmatch(name) for name in names)
+    return "csv" if has_header and len(set(names)) == len(names) else "lines"
+
+
+def _fields(header: str) -> list[str]:
+    try:
+        return next(csv.reader([header], delimiter=_delimiter(header), skipinitialspace=True), [])
+    except csv.Error:
+        return []
 
 
 def _delimiter(text: str) -> str:

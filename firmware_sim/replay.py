@@ -14,6 +14,8 @@ from firmware_sim.station import REBOOT_S
 from firmware_sim.wire import Wire, WireLost
 
 FLAT_OUT = math.inf
+_BREATH = 256
+"""Lines after which signals and the reader are looked after, even if the reader is never too slow."""
 
 
 @dataclass
@@ -58,6 +60,7 @@ class Replay:
         times: how often it is played.
         gap_s: from line to line where the recording has no times, at speed 1.
         gap_max_s: no wait of the recording is longer, at speed 1.
+        patience_s: how long a reader that has opened the port may take until it throws its old input away.
         on_wait: called when nobody has the port open.
     """
 
@@ -68,6 +71,7 @@ class Replay:
     times: int = 1
     gap_s: float = 1.0
     gap_max_s: float = math.inf
+    patience_s: float = 1.0
     on_wait: Callable[[], None] = lambda: None
     account: Account = field(default_factory=Account)
     _start_s: float = 0.0
@@ -83,12 +87,13 @@ class Replay:
         before and it had not read is lost, as on any serial line. The account is kept up to date, should this be cancelled.
         """
         await self._reader()
+        self._excused = self.wire.flushes
         self._start_s = time.monotonic()
         self._next_reset_s = self.faults.next_reset_s(self._start_s)
         self._next_unplug_s = self.faults.next_unplug_s(self._start_s)
         for _ in range(self.times):
-            for due_s, line in self._paced():
-                await self._until(due_s)
+            for wait_s, line in self._paced():
+                await self._pause(wait_s)
                 await self._stumble(line.data)
                 await self._send(line.data)
             self.account.skipped += self.recording.skipped
@@ -107,7 +112,7 @@ class Replay:
             before_s = at_s
             yield min(wait_s, self.gap_max_s) / self.speed, line
 
-    async def _until(self, wait_s: float) -> None:
+    async def _pause(self, wait_s: float) -> None:
         """Waits are counted from where the one before should have ended, so that they do not drift."""
         if self.speed == FLAT_OUT:
             return
@@ -132,6 +137,8 @@ class Replay:
             self.account.lines += 1
             self.account.bytes += sum(len(piece.data) for piece in pieces)
             self._note_time()
+        if self.account.lines % _BREATH == 0:
+            await asyncio.sleep(0)
 
     async def _stumble(self, data: bytes) -> None:
         """Reboot or be unplugged, if it is time."""
@@ -152,7 +159,7 @@ class Replay:
         began_s, flushes = time.monotonic(), self.wire.flushes
         if not self.wire.has_reader:
             self.on_wait()
-        await self.wire.listening()
+        await self.wire.listening(self.patience_s)
         self._start_s += time.monotonic() - began_s
         self._excused += self.wire.flushes - flushes
 

@@ -212,6 +212,7 @@ class Wire:
 
     def _wait_for_reader(self) -> None:
         self._look = None
+        self._take_last_words()
         if _is_hung_up(self._master):
             # No reader is registered with the loop meanwhile: a hang-up is "readable" for ever.
             self._look = asyncio.get_running_loop().call_later(LOOK_S, self._wait_for_reader)
@@ -243,9 +244,12 @@ class Wire:
             self.flushes += 1
         return True
 
-    def _reader_left(self) -> None:
+    def _take_last_words(self) -> None:
+        """Of a reader that has gone, or looked in unseen. A flush that is left over must not be taken for the next one's."""
         while _is_hung_up(self._master) and self._take_packet():
-            pass  # its last words; a left-over flush must not be taken for the next reader's
+            pass
+
+    def _reader_left(self) -> None:
         self._forget_callbacks()
         self._is_open = False
         self._wait_for_reader()

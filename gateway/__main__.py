@@ -4,13 +4,18 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 import gateway
 from gateway.core.errors import ConfigError, Fault, GatewayError
+
+if TYPE_CHECKING:
+    from gateway.config.schema import Config
+    from gateway.core.registry import Registry
 
 DEFAULT_CONFIG = Path("/etc/hearthgate/hearthgate.toml")
 
@@ -60,27 +65,41 @@ class DriverOptions(Mapping[str, type[msgspec.Struct]]):
 
 def _run(chosen: argparse.Namespace) -> int:
     from gateway.app import App
-    from gateway.config.load import load, load_last_good, save_last_good
+    from gateway.config.last_good import save_last_good
+    from gateway.config.load import load, parse, read_text
     from gateway.ops.logs import set_up_logging
 
     set_up_logging(chosen.log_level)
-    notes: list[tuple[str, str]] = []
     options = DriverOptions()
+    text = read_text(chosen.config)
+    notes: list[tuple[str, str]] = []
     try:
-        config = load(chosen.config, options)
+        config = parse(text, str(chosen.config), options)
     except ConfigError as error:
-        found = load_last_good(chosen.config, options)
-        if found is None:
-            raise
-        config, told = found
-        for fault in error.faults:
-            print(fault, file=sys.stderr)
-        notes.append(("configuration-broken", f"{told}: {error.faults[0]}"))
-    else:
-        save_last_good(chosen.config, Path(config.gateway.state_dir))
+        config = _last_good(text, error, options)
+        notes.append(("configuration-broken", f"the last good one runs instead; first fault: {error.faults[0]}"))
+        text = ""
     app = App(config, lambda: load(chosen.config, options), notes)
+    if text:
+        app.on_ready = lambda: save_last_good(text, config.gateway.state_dir)
     _run_loop(app.run())
     return 0
+
+
+def _last_good(text: str, error: ConfigError, options: "DriverOptions") -> "Config":
+    """What ran before the file was broken; its faults are told all the same.
+
+    Raises:
+        ConfigError: the same, when there is nothing to fall back on.
+    """
+    from gateway.config.last_good import find_state_dir, load_last_good
+
+    config = load_last_good(find_state_dir(text), options)
+    if config is None:
+        raise error
+    for fault in error.faults:
+        print(fault, file=sys.stderr)
+    return config
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -127,25 +146,21 @@ def _token_revoke(chosen: argparse.Namespace) -> int:
 
 
 def _watch(chosen: argparse.Namespace) -> int:
-    from gateway.watch import watch
+    from gateway.watch import read_token, watch
 
-    return asyncio.run(watch(chosen.url, chosen.token_file))
+    return asyncio.run(watch(chosen.url, read_token(chosen.token_file)))
 
 
-def _registry(chosen: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _registry(chosen: argparse.Namespace) -> "Registry":
+    """The registry of the configured state directory, opened as the directory's owner."""
     from gateway.config.load import load
     from gateway.core.clock import Clock
     from gateway.core.core import open_registry
 
     state_dir = Path(load(chosen.config, DriverOptions()).gateway.state_dir)
     if not state_dir.is_dir():
-        fault = Fault(
-            str(chosen.config),
-            None,
-            "gateway.state_dir",
-            f"{state_dir} does not exist",
-            "start the gateway once, or make the folder",
-        )
+        what, mend = f"{state_dir} does not exist", "start the gateway once, or make the folder"
+        fault = Fault(str(chosen.config), None, "gateway.state_dir", what, mend)
         raise ConfigError([fault])
     _become_owner(state_dir)
     return open_registry(state_dir, Clock())
@@ -160,7 +175,8 @@ def _become_owner(state_dir: Path) -> None:
         os.setuid(owner.st_uid)
 
 
-def _run_loop(work) -> None:  # type: ignore[no-untyped-def]
+def _run_loop(work: Coroutine[Any, Any, None]) -> None:
+    """On uvloop where there is one."""
     try:
         import uvloop
     except ImportError:

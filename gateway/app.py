@@ -14,19 +14,20 @@ from typing import Any
 
 import gateway
 from gateway.config.load import changed_sections
-from gateway.config.schema import Config, LinkConfig
+from gateway.config.schema import Config, LinkConfig, MqttConfig, SubscriptionConfig
+from gateway.config.secret import read_secret
 from gateway.core.clock import Clock
 from gateway.core.core import Core, Settings, open_core, open_registry
 from gateway.core.errors import ConfigError, JournalDamaged
-from gateway.core.registry import Registry
-from gateway.core.things import PropertyRule, RuleBook, ThingRule
+from gateway.core.registry import REFRESH_S, Registry
+from gateway.core.things import RuleBook, ThingRule
 from gateway.drivers.find import find_driver
 from gateway.links.keeper import Keeper
 from gateway.ops.health import Health
-from gateway.ops.notify import Notifier, Watchdog
+from gateway.ops.notify import Beat, Notifier, Watchdog
 from gateway.outlets.http.server import HttpOutlet
-from gateway.outlets.mqtt.outlet import Mqtt
-from gateway.outlets.webhooks import Webhooks
+from gateway.outlets.mqtt import Mqtt, MqttSettings
+from gateway.outlets.webhooks import Fixed, HttpSender, Policy, Rules, Webhooks
 
 STOP_S = 4.0
 """All rooms together get this long to end; then the process ends without them."""
@@ -73,6 +74,8 @@ class App:
     def __init__(self, config: Config, reload: Reload, notes: list[tuple[str, str]] | None = None) -> None:
         self.config = config
         self.addresses: list[str] = []
+        self.on_ready: Callable[[], None] = lambda: None
+        """Called once, when this configuration has proved good."""
         self._reload = reload
         self._notes = list(notes or [])
         self._notifier = Notifier()
@@ -92,19 +95,17 @@ class App:
         state_dir = Path(self.config.gateway.state_dir)
         _make_state_dir(state_dir)
         clock = Clock(trust=self.config.gateway.trust_clock)
-        registry = open_registry(state_dir, clock)
-        try:
-            damaged: JournalDamaged | None = None
-            while not self._stopping.is_set():
-                damaged = await Life(self, registry, clock).run(damaged)
-        finally:
-            registry.close()
+        damaged: JournalDamaged | None = None
+        while not self._stopping.is_set():
+            damaged = await Life(self, clock).run(damaged)
 
     def ready(self, addresses: list[str]) -> None:
         """The API listens."""
         self.addresses = addresses
         self._notifier.ready(f"listening on {', '.join(addresses)}")
         log.info("hearthgate %s is ready: %s", gateway.__version__, ", ".join(addresses))
+        self.on_ready, proved = (lambda: None), self.on_ready
+        proved()
 
     def take_notes(self) -> list[tuple[str, str]]:
         """What has to be told once, at the start of the first life."""
@@ -148,8 +149,8 @@ class App:
 class Life:
     """From opening the core to closing it."""
 
-    def __init__(self, app: App, registry: Registry, clock: Clock) -> None:
-        self._app, self._registry, self._clock = app, registry, clock
+    def __init__(self, app: App, clock: Clock) -> None:
+        self._app, self._clock = app, clock
         self._config = app.config
 
     async def run(self, damaged: JournalDamaged | None) -> JournalDamaged | None:
@@ -162,12 +163,16 @@ class Life:
             return error
         for kind, reason in self._app.take_notes():
             core.alerts.raise_(kind, "configuration", reason, "error")
+        self._registry = open_registry(Path(self._config.gateway.state_dir), self._clock)
         try:
             await self._live()
+        except* JournalDamaged:
+            log.debug("a reader met the damage first")
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await core.close()
+            self._registry.close()
         return core.damaged.result() if core.damaged.done() else None
 
     async def _live(self) -> None:
@@ -189,15 +194,16 @@ class Life:
         config, core = self._config, self._core
         self._keepers: dict[str, Keeper[Any]] = {}
         self._mqtt: Mqtt | None = None
-        self._webhooks = Webhooks.from_config(config, core, self._registry)
+        self._webhooks = _make_webhooks(config, core, self._registry)
         await self._webhooks.open()
         self._health = Health(
-            config,
             core,
-            keepers=self._keepers,
+            id=config.gateway.id,
+            name=config.gateway.name,
+            links=lambda: {name: keeper.status for name, keeper in self._keepers.items()},
             mqtt=lambda: self._mqtt,
             webhooks=self._webhooks,
-            since_s=self._clock.wall_s(),
+            http=lambda: self._http.status(),
         )
         self._http = HttpOutlet(
             config.http,
@@ -216,11 +222,15 @@ class Life:
     def _start_rooms(self) -> None:
         core = self._core
         self._rooms.start("retention", core.retention.run())
+        self._rooms.start("registry", _follow(self._registry))
         self._rooms.start("webhooks", self._webhooks.run())
         self._start_mqtt()
         for link, config in self._config.links.items():
             self._start_link(link, config)
-        self._rooms.start("watchdog", Watchdog(self._app.notifier, self._health.beats()).run())
+        watchdog = Watchdog(self._app.notifier)
+        if self._app.notifier.watchdog_s is not None:
+            self._rooms.start("journal-beat", _beat(core, watchdog.vital("journal"), self._app.notifier.watchdog_s / 4))
+        self._rooms.start("watchdog", watchdog.run())
         if not core.journal.was_clean:
             self._rooms.start("journal-check", _check(core))
 
@@ -236,7 +246,7 @@ class Life:
 
     def _start_mqtt(self) -> None:
         if self._config.mqtt is not None:
-            self._mqtt = Mqtt.from_config(self._config, self._core)
+            self._mqtt = _make_mqtt(self._config, self._config.mqtt, self._core)
             self._rooms.start("mqtt", self._mqtt.run())
 
     async def _take_over(self) -> bool:
@@ -273,7 +283,7 @@ class Life:
             self._mqtt = None
             self._start_mqtt()
         if "webhooks" in changed:
-            await self._webhooks.reconcile_config(new)
+            await self._webhooks.reload(sender=_make_sender(new, self._core), rules=_delays(new), fixed=_fixed(new))
 
     async def _close_rooms(self) -> None:
         """In the order of the flow: nothing comes in any more, held requests are answered, the upstreams say goodbye."""
@@ -287,22 +297,6 @@ class Life:
             await self._rooms.stop(*self._rooms.names())
 
 
-def rules_of(config: Config) -> RuleBook:
-    """What the configuration says of things, as the core wants it."""
-    import msgspec
-
-    return RuleBook(
-        {
-            glob: ThingRule(
-                thing.name,
-                thing.room,
-                {name: PropertyRule(**msgspec.structs.asdict(rule)) for name, rule in thing.properties.items()},
-            )
-            for glob, thing in config.things.items()
-        }
-    )
-
-
 def _open_core(config: Config, clock: Clock, damaged: JournalDamaged | None) -> Core:
     journal, commands = config.journal, config.commands
     settings = Settings(
@@ -314,7 +308,89 @@ def _open_core(config: Config, clock: Clock, damaged: JournalDamaged | None) -> 
         command_deadline_s=commands.command_deadline_s,
         answer_timeout_s=commands.answer_timeout_s,
     )
-    return open_core(Path(config.gateway.state_dir), settings, rules_of(config), clock, damaged=damaged)
+    rules = RuleBook(
+        {glob: ThingRule(thing.name, thing.room, thing.properties) for glob, thing in config.things.items()}
+    )
+    return open_core(Path(config.gateway.state_dir), settings, rules, clock, damaged=damaged)
+
+
+def _make_mqtt(config: Config, mqtt: MqttConfig, core: Core) -> Mqtt:
+    password = read_secret(mqtt.password_file, mqtt.password_credential).decode()
+    settings = MqttSettings(
+        urls=mqtt.urls,
+        gateway_id=config.gateway.id,
+        gateway_name=config.gateway.name,
+        software=gateway.__version__,
+        base=mqtt.base,
+        client_id=mqtt.client_id,
+        username=mqtt.username,
+        password=password,
+        protocol=mqtt.protocol,
+        reconnect_max_s=mqtt.reconnect_max_s,
+        keepalive_s=mqtt.keepalive_s,
+        window=mqtt.window,
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+    )
+    return Mqtt(
+        settings,
+        journal=core.journal,
+        store=core.store,
+        cursors=core.cursors,
+        state=core.state,
+        commands=core.commands,
+        alerts=core.alerts,
+        clock=core.clock,
+    )
+
+
+def _make_webhooks(config: Config, core: Core, registry: Registry) -> Webhooks:
+    return Webhooks(
+        gateway_id=config.gateway.id,
+        journal=core.journal,
+        store=core.store,
+        cursors=core.cursors,
+        registry=registry,
+        alerts=core.alerts,
+        clock=core.clock,
+        sender=_make_sender(config, core),
+        rules=_delays(config),
+        fixed=_fixed(config),
+    )
+
+
+def _make_sender(config: Config, core: Core) -> HttpSender:
+    ports = {int(address.rpartition(":")[2]) for address in config.http.listen}
+    policy = Policy(config.webhooks.allow, own_ports=ports)
+    return HttpSender(policy, timeout_s=config.webhooks.timeout_s, wall_s=core.clock.wall_s)
+
+
+def _delays(config: Config) -> Rules:
+    return Rules(tuple(config.webhooks.retry_s), config.webhooks.retry_for_h * 3600)
+
+
+def _fixed(config: Config) -> list[Fixed]:
+    """The configuration's own subscriptions; one whose secret cannot be read is told, and takes no other with it."""
+    return [_fixed_one(wanted) for wanted in config.webhooks.subscriptions]
+
+
+def _fixed_one(wanted: SubscriptionConfig) -> Fixed:
+    secret = fault = ""
+    try:
+        secret = read_secret(wanted.secret_file, wanted.secret_credential).decode()
+    except (ConfigError, UnicodeDecodeError) as error:
+        fault = str(error)
+    return Fixed(
+        name=wanted.name,
+        url=wanted.url,
+        secret=secret,
+        events=wanted.events,
+        things=wanted.things,
+        properties=wanted.properties,
+        batch=wanted.batch,
+        fault=fault,
+    )
 
 
 def _make_state_dir(path: Path) -> None:
@@ -328,6 +404,26 @@ def _make_state_dir(path: Path) -> None:
 
 async def _outcome(future: asyncio.Future[JournalDamaged]) -> None:
     await asyncio.wait([future])
+
+
+async def _follow(registry: Registry) -> None:
+    """Notices within a second what the command line has written: a revoked token also ends what is held or streams."""
+    while True:
+        await asyncio.sleep(REFRESH_S)
+        registry.refresh()
+
+
+async def _beat(core: Core, beat: Beat, every_s: float) -> None:
+    """The journal makes progress: what waits is committed. Nothing waiting, or a full disk that is being waited out, is idle by right."""
+    commits, was_idle = core.store.commits, True
+    while True:
+        is_idle = not core.store.pending or bool(core.store.problem)
+        if is_idle:
+            beat.idle()
+        elif was_idle or core.store.commits != commits:
+            beat.progress()
+        commits, was_idle = core.store.commits, is_idle
+        await asyncio.sleep(every_s)
 
 
 async def _check(core: Core) -> None:

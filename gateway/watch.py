@@ -21,13 +21,17 @@ class WatchError(GatewayError):
         super().__init__(what)
 
 
-async def watch(url: str, token_file: Path | None) -> int:
+def read_token(file: Path | None) -> str:
+    """The token of a file, else of the environment; "" when there is none."""
+    return file.read_text(encoding="ascii").strip() if file else os.environ.get("HEARTHGATE_TOKEN", "")
+
+
+async def watch(url: str, token: str) -> int:
     """Follows the feed until interrupted.
 
     Raises:
         WatchError: the gateway refuses.
     """
-    token = token_file.read_text(encoding="ascii").strip() if token_file else os.environ.get("HEARTHGATE_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     since, is_down = "now", False
     async with aiohttp.ClientSession(headers=headers) as session:
@@ -50,7 +54,7 @@ async def _page(session: aiohttp.ClientSession, url: str, since: str) -> str:
         if answer.status in (401, 403):
             raise WatchError(
                 f"{url} answers {answer.status}",
-                "give it a token of scope read with --token-file or HEARTHGATE_TOKEN; `hearthgate token create NAME --scope read` makes one",
+                "give it a token of scope read, with --token-file or in HEARTHGATE_TOKEN; `hearthgate token create` makes one",
             )
         found = msgspec.json.decode(body)
         if answer.status == 410:

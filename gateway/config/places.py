@@ -6,6 +6,7 @@ without reading them. It is made for text that `tomllib` has taken, and is only 
 
 import re
 import tomllib
+from contextlib import suppress
 
 Path = tuple[str | int, ...]
 """A key as its parts; a number is the place in an array: `("webhooks", "subscriptions", 0, "url")`."""
@@ -14,10 +15,8 @@ Path = tuple[str | int, ...]
 def find_lines(text: str) -> dict[Path, int]:
     """The line, counted from 1, on which each key, table and element of an array begins."""
     scan = _Scan(text)
-    try:
+    with suppress(RecursionError):  # arrays in arrays in arrays: the lines before them will do
         scan.run()
-    except RecursionError:
-        pass  # arrays in arrays in arrays: the lines before it will do
     return scan.lines
 
 
@@ -50,7 +49,7 @@ _KEY = re.compile(r'[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'')
 _STRING = re.compile(
     r'"""(?:[^\\]|\\.)*?"{3,5}(?!")' r"|'''.*?'{3,5}(?!')" r'|"(?:[^"\\\n]|\\.)*"' r"|'[^'\n]*'", re.DOTALL
 )
-_PLAIN = re.compile(r"[^,\]}#\r\n]*")
+_PLAIN = re.compile(r"[^,\]}#\r\n]+")
 
 
 class _Scan:
@@ -70,7 +69,7 @@ class _Scan:
                 table = self._array_of_tables()
             elif self._take("["):
                 table = self._resolve(self._key())
-                self._note(table)
+                self._note_all(table)
                 self._skip_to("]")
             else:
                 self._key_value(table)
@@ -79,15 +78,13 @@ class _Scan:
         path = self._resolve(self._key(), last_too=False)
         count = self._tables.get(path, 0)
         self._tables[path] = count + 1
-        self._note(path)
-        self._note((*path, count))
+        self._note_all((*path, count))
         self._skip_to("]]")
         return (*path, count)
 
     def _key_value(self, table: Path) -> None:
         key = self._key()
-        for size in range(1, len(key) + 1):
-            self._note(table + key[:size])
+        self._note_all(table + key)
         self._skip_to("=")
         self._value(table + key)
 
@@ -133,6 +130,11 @@ class _Scan:
             if path in self._tables and (last_too or at < len(key)):
                 path = (*path, self._tables[path] - 1)
         return path
+
+    def _note_all(self, path: Path) -> None:
+        """A key begins the tables on its way, where nothing before it has."""
+        for size in range(1, len(path) + 1):
+            self._note(path[:size])
 
     def _note(self, path: Path) -> None:
         if path not in self.lines:

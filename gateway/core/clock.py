@@ -4,13 +4,14 @@ A Pi without a battery clock boots with the time of its last shutdown, or with 1
 than this build or than the newest wall time of an earlier boot; one that is merely not synchronised is *unsure*.
 """
 
+import asyncio
 import ctypes
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 Condition = Literal["set", "unsure", "wrong"]
 
@@ -24,6 +25,13 @@ _LOOK_AGAIN_S = 10.0
 _TIME_ERROR = 5  # adjtimex(2): TIME_ERROR, the kernel clock is not synchronised
 
 
+class Timer(Protocol):
+    """Something that will happen once."""
+
+    def cancel(self) -> None:
+        """It does not happen, if it has not yet."""
+
+
 class Clock:
     """The time of this machine.
 
@@ -35,10 +43,10 @@ class Clock:
     def __init__(self, *, trust: bool = False, newest_s: float | None = None) -> None:
         self.boot = _boot_id()
         self._trust = trust
-        self._not_before_s = max(BUILT_S, newest_s or 0.0)
+        self._not_before_s = newest_s or 0.0
         self._looked_s = float("-inf")
         self._is_synchronised = False
-        self._offset_s = self.wall_s() - self.mono_s()
+        self._offset_s = self._wall_offset_s()
 
     def wall_s(self) -> float:
         """Seconds since 1970."""
@@ -47,6 +55,10 @@ class Clock:
     def mono_s(self) -> float:
         """Seconds of a clock that nobody sets, since this boot."""
         return time.monotonic()
+
+    def call_at(self, mono_s: float, callback: Callable[[], None]) -> Timer:
+        """Calls back in the running loop when the monotonic clock has reached `mono_s`."""
+        return asyncio.get_running_loop().call_later(max(0.0, mono_s - self.mono_s()), callback)
 
     def not_before(self, newest_s: float) -> None:
         """Learns the newest wall time of an earlier boot: a clock that reads less is wrong."""
@@ -57,9 +69,12 @@ class Clock:
         """`set` (synchronised), `unsure` (nobody vouches for it) or `wrong` (it cannot be right)."""
         if self._trust:
             return "set"
-        if self.wall_s() < self._not_before_s:
+        now_s = self.wall_s()
+        if now_s < BUILT_S:
             return "wrong"
-        return "set" if self._synchronised() else "unsure"
+        if self._synchronised():
+            return "set"  # then it was the earlier boot whose clock was ahead
+        return "wrong" if now_s < self._not_before_s else "unsure"
 
     @property
     def is_trusted(self) -> bool:
@@ -68,13 +83,16 @@ class Clock:
 
     def take_step(self) -> float | None:
         """The seconds by which the wall clock was set since the last call, None if it was not."""
-        offset_s = self.wall_s() - self.mono_s()
+        offset_s = self._wall_offset_s()
         step_s = offset_s - self._offset_s
         if abs(step_s) < STEP_S:
             return None
         self._offset_s = offset_s
-        self._looked_s = float("-inf")
+        self._looked_s, self._is_synchronised = float("-inf"), False
         return step_s
+
+    def _wall_offset_s(self) -> float:
+        return self.wall_s() - self.mono_s() - _slept_s()
 
     def _synchronised(self) -> bool:
         now_s = self.mono_s()
@@ -105,6 +123,13 @@ def parse_time(text: str) -> float:
 @lru_cache(maxsize=4)
 def _format_second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _slept_s() -> float:
+    """How long this machine was suspended since its boot: the monotonic clock stands still then, and nobody has set the other one."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def _boot_id() -> str:

@@ -1,8 +1,4 @@
-"""The way in: a command, its deadline, its one outcome.
-
-    accepted -> sent -> confirmed | rejected | failed
-    accepted -> expired                     never sent within the deadline
-    accepted | sent -> superseded           a newer one for the same property was accepted
+"""The way in: a command is accepted, sent, and gets its one outcome.
 
 `accepted` is durable before the asker hears of it, and `sent` before a byte goes out: after a crash a command that may have reached
 its device is `failed` with the reason `outcome-unknown`, and never sent again.
@@ -10,20 +6,16 @@ its device is `failed` with the reason `outcome-unknown`, and never sent again.
 
 import asyncio
 import base64
-import hashlib
 import secrets
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, Literal, cast
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-import msgspec
-from msgspec import UNSET
-
-from gateway.core.change import Change, Entry
-from gateway.core.clock import Clock, parse_time
+from gateway.core.change import AVAILABILITY_CHANGED, Change, Entry
+from gateway.core.clock import Clock, Timer, parse_time
+from gateway.core.command import FINAL, Command, CommandState
 from gateway.core.errors import (
-    CommandUnknown,
-    IdempotencyClash,
+    GatewayError,
     LinkError,
     NotWritable,
     PropertyUnknown,
@@ -31,51 +23,37 @@ from gateway.core.errors import (
     ThingUnknown,
     TooManyCommands,
 )
+from gateway.core.idempotency import Keys
 from gateway.core.journal import Journal
+from gateway.core.outcomes import KEPT, Outcomes
 from gateway.core.state import State
 from gateway.core.store import Store
 from gateway.core.things import PropertyDescription, check_target
 from gateway.core.values import Scalar
 
-CommandState = Literal["accepted", "sent", "confirmed", "rejected", "failed", "expired", "superseded"]
+__all__ = ["FINAL", "KEPT", "MAX_OPEN", "Command", "CommandState", "Commands"]
 
-FINAL: Final = frozenset({"confirmed", "rejected", "failed", "expired", "superseded"})
-KEPT = 1000
-"""Newest commands whose outcome can be asked for."""
 MAX_OPEN = 1000
-KEYS_KEPT = 10_000
-"""Idempotency keys remembered; the oldest go first."""
+"""Commands without an outcome; more are refused."""
 
-_KEYS_TABLE = "CREATE TABLE IF NOT EXISTS idempotency (key TEXT PRIMARY KEY, command TEXT NOT NULL, request TEXT NOT NULL) WITHOUT ROWID"
-
-
-class Command(msgspec.Struct, frozen=True):
-    """One request to write a property, and how far it has come.
-
-    `time` is when it was accepted; `cause` is who asked; `reason` says why it ended as it did.
-    """
-
-    id: str
-    thing: str
-    name: str
-    value: Scalar
-    state: CommandState
-    reason: str | None
-    time: str
-    cause: str | None
+Send = Callable[[Command], Awaitable[None]]
 
 
 class _Open:
-    """A command that has no outcome yet."""
+    """A command that has no outcome yet.
 
-    __slots__ = ("command", "definition", "due_s", "is_acked", "link", "phase", "reported", "timer")
+    `before` is the value that the property had when it was sent, `reported` what was reported since, None: nothing.
+    """
+
+    __slots__ = ("before", "command", "definition", "due_s", "is_acked", "link", "phase", "reported", "timer")
 
     def __init__(self, command: Command, definition: PropertyDescription, link: str, due_s: float) -> None:
         self.command, self.definition, self.link, self.due_s = command, definition, link, due_s
         self.phase: CommandState = "accepted"
         self.is_acked = False
+        self.before: Scalar | None = None
         self.reported: Scalar | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: Timer | None = None
 
 
 class Commands:
@@ -96,23 +74,22 @@ class Commands:
         deadline_s: float = 30.0,
         answer_timeout_s: float = 4.0,
     ) -> None:
-        self._store, self._journal, self._state, self._clock = store, journal, state, clock
+        self._journal, self._state, self._clock = journal, state, clock
         self._deadline_s, self._answer_timeout_s = deadline_s, answer_timeout_s
-        self._visible: OrderedDict[str, Command] = OrderedDict()
-        self._bells: dict[str, asyncio.Event] = {}
+        self._outcomes = Outcomes()
+        self._keys = Keys(store)
         self._open: dict[str, _Open] = {}
         self._by_target: dict[tuple[str, str], _Open] = {}
         self._queues: dict[str, deque[_Open]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
-        self._keys: OrderedDict[str, tuple[str, str]] = OrderedDict()
-
-    def start(self) -> None:
-        """Reads the remembered idempotency keys."""
-        self._store.add_statements((_KEYS_TABLE, ()))
-        has_table = self._store.query_now("SELECT 1 FROM sqlite_master WHERE name = 'idempotency'")
-        if has_table:
-            for key, command, request in self._store.query_now("SELECT key, command, request FROM idempotency"):
-                self._keys[key] = (command, request)
+        # As readers may see them; what each does is said there.
+        self.get, self.recent, self.moved, self.settled = (
+            self._outcomes.get,
+            self._outcomes.recent,
+            self._outcomes.moved,
+            self._outcomes.settled,
+        )
+        self.dump, self.load = self._outcomes.dump, self._outcomes.load
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
@@ -126,64 +103,28 @@ class Commands:
         Args:
             cause: who asks, as every reader will see it.
             key: the asker's idempotency key: the same request again gives the same command.
+            deadline_s: within which it has to be sent; after a restart the general one counts, if that is shorter.
 
         Raises:
             ThingUnknown, PropertyUnknown, NotWritable, OutOfRange, ThingOffline, TooManyCommands: it is not accepted.
             IdempotencyClash: the key was used for another request.
         """
-        digest, request = _digest(cause, key), _request(thing, name, value)
-        if key is not None and digest in self._keys:
-            id, earlier = self._keys[digest]
-            if earlier != request:
-                raise IdempotencyClash(key)
-            known = self._open.get(id)
-            if known or id in self._visible:
-                await self._seen(id)
-                return self.get(id)
-        definition, held, link = self._check(thing, name, value)
-        command = self._accept(thing, name, held, definition, link, cause, deadline_s)
+        request = [thing, name, value]
         if key is not None:
-            self._remember_key(digest, command.id, request)
-        await self._seen(command.id)
-        return self.get(command.id)
-
-    def get(self, id: str) -> Command:
-        """The command as readers may see it.
-
-        Raises:
-            CommandUnknown: there is none of that id, or it is too long ago.
-        """
-        if id not in self._visible:
-            raise CommandUnknown(id)
-        return self._visible[id]
-
-    async def settled(self, id: str, timeout_s: float) -> Command:
-        """The command once it has its outcome, or as it stands after `timeout_s`.
-
-        Raises:
-            CommandUnknown: as for `get`.
-        """
-        deadline_s = asyncio.get_running_loop().time() + timeout_s
-        while (command := self.get(id)).state not in FINAL:
-            bell = self.moved(id)
-            try:
-                async with asyncio.timeout_at(deadline_s):
-                    await bell.wait()
-            except TimeoutError:
-                return self.get(id)
-        return command
-
-    def moved(self, id: str) -> asyncio.Event:
-        """The event that is set when this command changes next."""
-        return self._bells.setdefault(id, asyncio.Event())
-
-    def recent(self) -> list[Command]:
-        """The newest commands, newest first."""
-        return list(reversed(self._visible.values()))
+            id = self._keys.find(cause, key, request, self._is_known)
+            if id is not None:
+                return await self._outcomes.seen(id)
+        definition, held, link = self._check(thing, name, value)
+        change = self._accept(thing, name, held, definition, link, cause, deadline_s)
+        assert isinstance(change.command, str)
+        if key is not None:
+            self._keys.remember(cause, key, request, change.command)
+        await self._journal.written(change.seq)
+        return await self._outcomes.seen(change.command)
 
     # -- the link's side ---------------------------------------------------------------------------------------------
 
-    async def serve(self, link: str, send: Callable[[Command], Awaitable[None]]) -> None:
+    async def serve(self, link: str, send: Send) -> None:
         """Sends the commands of one link, for ever: `send` writes one to the device and returns when it is written."""
         queue = self._queues.setdefault(link, deque())
         while True:
@@ -191,15 +132,14 @@ class Commands:
             open = next((waiting for waiting in queue if self._can_send(waiting)), None)
             if open is None:
                 await wake.wait()
-                continue
-            queue.remove(open)
-            await self._send(open, send)
+            else:
+                queue.remove(open)
+                await self._send(open, send)
 
-    def thing_online(self, thing: str) -> None:
-        """A thing has become reachable: what waits for it goes out."""
-        for (of_thing, _), open in self._by_target.items():
-            if of_thing == thing:
-                self._wake(open.link)
+    def is_awaited(self, thing: str, name: str) -> bool:
+        """Whether a command was sent and waits for what this property reports."""
+        open = self._by_target.get((thing, name))
+        return open is not None and open.phase == "sent"
 
     def link_down(self, link: str, reason: str) -> None:
         """A line was lost: what was sent over it and not answered has failed."""
@@ -208,17 +148,16 @@ class Commands:
                 self._settle(open, "failed", f"the line was lost: {reason}")
 
     def acked(self, id: str) -> None:
-        """The device has accepted it: the outcome where nothing reads back, else the report decides."""
+        """The device has accepted it: the outcome where nothing reads back, else a report decides."""
         open = self._open.get(id)
         if open is None or open.phase != "sent":
             return
         open.is_acked = True
-        newest = open.reported
-        if newest is None:
-            thing = self._state.things.get(open.command.thing)
-            record = thing.properties.get(open.command.name) if thing else None
-            newest = record.value if record else None
-        if newest is None or _is_reached(open, newest):
+        if open.reported is None:
+            # Nothing has come since: an old value says nothing, unless it is the very one that was asked for.
+            if open.before is None or _is_same(open.command.value, open.before):
+                self._settle(open, "confirmed")
+        elif not _is_same(open.reported, open.before) and _is_within_step(open, open.reported):
             self._settle(open, "confirmed")
 
     def refused(self, id: str, error: str) -> None:
@@ -228,55 +167,49 @@ class Commands:
             self._settle(open, "rejected", error or "the device refused it")
 
     def reported(self, thing: str, name: str, value: Scalar) -> None:
-        """The device has reported this value, new or not."""
+        """The device has reported this value, new or not.
+
+        Before it has acknowledged, only the very value that was asked for counts: an old one may lie within a step of it.
+        """
         open = self._by_target.get((thing, name))
         if open is None or open.phase != "sent":
             return
         open.reported = value
-        if _is_reached(open, value):
+        if _is_same(open.command.value, value) or (open.is_acked and _is_within_step(open, value)):
             self._settle(open, "confirmed")
 
     # -- the journal's side ------------------------------------------------------------------------------------------
 
+    def start(self) -> None:
+        """Reads the remembered idempotency keys, after `load` and all that was folded then."""
+        self._keys.start([command.id for command in self.dump()])
+
     def fold(self, change: Change, entry: Entry) -> None:
-        """Takes one committed change in."""
-        if not entry.type.startswith("command.") or change.command is UNSET:
-            return
-        id = change.command
-        state = cast("CommandState", entry.type.removeprefix("command."))
-        known = self._visible.get(id)
-        self._visible[id] = Command(
-            id,
-            entry.thing,
-            entry.name,
-            change.value if known is None else known.value,
-            state,
-            None if change.reason is UNSET else change.reason,
-            change.time if known is None else known.time,
-            (None if change.cause is UNSET else change.cause) if known is None else known.cause,
-        )
-        self._trim()
-        bell = self._bells.pop(id, None)
-        if bell is not None:
-            bell.set()
-
-    def dump(self) -> list[Command]:
-        """The newest commands, oldest first, for `load`."""
-        return list(self._visible.values())
-
-    def load(self, commands: Iterable[Command]) -> None:
-        """Takes over what `dump` gave."""
-        self._visible = OrderedDict((command.id, command) for command in commands)
+        """Takes one committed change in, after the state has."""
+        self._outcomes.fold(change, entry)
+        if entry.type == AVAILABILITY_CHANGED and change.value == "online":
+            for open in self._open.values():
+                if open.command.thing == entry.thing:
+                    self._wake(open.link)
 
     def restore(self) -> None:
         """After a restart: what was sent has an unknown outcome, what was only accepted goes on within its deadline."""
-        for command in list(self._visible.values()):
+        for command in self.dump():
             if command.state == "sent":
                 self._say(command, "failed", "outcome-unknown")
             elif command.state == "accepted":
                 self._resume(command)
 
-    # -- private -----------------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Stops the timers: what has no outcome now gets one after the next start."""
+        for open in self._open.values():
+            if open.timer:
+                open.timer.cancel()
+
+    # -- private: on the way -----------------------------------------------------------------------------------------
+
+    def _is_known(self, id: str) -> bool:
+        return id in self._open or id in self._outcomes.by_id
 
     def _check(self, thing: str, name: str, value: Any) -> tuple[PropertyDescription, Scalar, str]:
         known = self._state.things.get(thing)
@@ -303,7 +236,7 @@ class Commands:
         link: str,
         cause: str,
         deadline_s: float | None,
-    ) -> Command:
+    ) -> Change:
         id = "c" + base64.b32encode(secrets.token_bytes(5)).decode().lower()
         older = self._by_target.get((thing, name))
         if older is not None:
@@ -313,11 +246,13 @@ class Commands:
         )
         command = Command(id, thing, name, value, "accepted", None, change.time, cause)
         self._enqueue(command, definition, link, self._deadline_s if deadline_s is None else deadline_s)
-        return command
+        return change
 
     def _enqueue(self, command: Command, definition: PropertyDescription, link: str, within_s: float) -> None:
         open = _Open(command, definition, link, self._clock.mono_s() + within_s)
-        open.timer = asyncio.get_running_loop().call_later(max(0.0, within_s), self._expire, open)
+        open.timer = self._clock.call_at(
+            open.due_s, lambda: self._settle(open, "expired", "it could not be sent in time")
+        )
         self._open[command.id] = open
         self._by_target[command.thing, command.name] = open
         self._queues.setdefault(link, deque()).append(open)
@@ -336,29 +271,43 @@ class Commands:
         thing = self._state.things.get(open.command.thing)
         return thing is not None and thing.availability == "online"
 
-    async def _send(self, open: _Open, send: Callable[[Command], Awaitable[None]]) -> None:
-        change = self._say(open.command, "sent")
+    def _wake(self, link: str) -> None:
+        wake = self._wakes.get(link)
+        if wake is not None:
+            wake.set()
+
+    async def _send(self, open: _Open, send: Send) -> None:
+        command = open.command
+        record = self._state.things[command.thing].properties.get(command.name)
+        open.before = record.value if record else None
         open.phase = "sent"
-        if open.timer:
-            open.timer.cancel()
-        open.timer = asyncio.get_running_loop().call_later(self._answer_timeout_s, self._unanswered, open)
-        await self._journal.committed(change.seq)
-        if open.command.id not in self._open:
-            return  # superseded, or its line lost, while `sent` was being written
+        seq = self._say(command, "sent").seq
+        self._await_answer(open, "it could not be recorded in time, and so was not sent")
+        await self._journal.written(seq)
+        if command.id not in self._open:
+            return  # superseded, too late, or its line lost, while `sent` was being written
+        self._await_answer(open, "the device did not answer")
         try:
-            await send(open.command)
+            async with asyncio.timeout(self._answer_timeout_s):
+                await send(command)
         except LinkError as error:
             self._settle(open, "failed", f"the line was lost: {error.what}")
+        except GatewayError as error:
+            self._settle(open, "failed", str(error))
+        except TimeoutError:
+            self._settle(open, "failed", "it could not be written to the line in time")
 
-    def _expire(self, open: _Open) -> None:
-        queue = self._queues.get(open.link)
-        if queue is not None and open in queue:
-            queue.remove(open)
-        self._settle(open, "expired", "it could not be sent in time")
+    def _await_answer(self, open: _Open, otherwise: str) -> None:
+        if open.timer:
+            open.timer.cancel()
+        due_s = self._clock.mono_s() + self._answer_timeout_s
+        open.timer = self._clock.call_at(due_s, lambda: self._unanswered(open, otherwise))
 
-    def _unanswered(self, open: _Open) -> None:
-        reason = "acknowledged, but the new value was never reported" if open.is_acked else "the device did not answer"
-        self._settle(open, "failed", reason)
+    def _unanswered(self, open: _Open, reason: str) -> None:
+        was_acked = "acknowledged, but the new value was never reported"
+        self._settle(open, "failed", was_acked if open.is_acked else reason)
+
+    # -- private: the outcome ----------------------------------------------------------------------------------------
 
     def _settle(self, open: _Open, state: CommandState, reason: str | None = None) -> None:
         """Gives a command its one outcome; a second one is not possible."""
@@ -386,48 +335,18 @@ class Commands:
             urgent=True,
         )
 
-    def _wake(self, link: str) -> None:
-        wake = self._wakes.get(link)
-        if wake is not None:
-            wake.set()
 
-    async def _seen(self, id: str) -> None:
-        while id not in self._visible:
-            await self.moved(id).wait()
-
-    def _remember_key(self, digest: str, command: str, request: str) -> None:
-        self._keys[digest] = (command, request)
-        self._journal.with_next_commit(
-            "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?)", (digest, command, request)
-        )
-        if len(self._keys) > KEYS_KEPT:
-            oldest, _ = self._keys.popitem(last=False)
-            self._journal.with_next_commit("DELETE FROM idempotency WHERE key = ?", (oldest,))
-
-    def _trim(self) -> None:
-        while len(self._visible) > KEPT:
-            id = next(iter(self._visible))
-            if id in self._open:
-                break
-            del self._visible[id]
+def _is_same(one: Scalar, other: Scalar | None) -> bool:
+    if other is None or isinstance(one, bool | str) or isinstance(other, bool | str):
+        return one == other
+    return abs(one - other) < 1e-9
 
 
-def _is_reached(open: _Open, value: Scalar) -> bool:
-    """Whether a report shows that the target is reached.
-
-    Before the device has acknowledged, only the very value counts: an old value may lie within a step of the new one.
-    """
+def _is_within_step(open: _Open, value: Scalar) -> bool:
+    """Whether the device may have rounded the target to this value."""
     target, step = open.command.value, open.definition.step
-    if isinstance(target, bool | str) or isinstance(value, bool | str):
-        return target == value
-    if abs(target - value) < 1e-9:
+    if _is_same(target, value):
         return True
-    return open.is_acked and step is not None and abs(target - value) < step
-
-
-def _digest(cause: str, key: str | None) -> str:
-    return "" if key is None else hashlib.sha256(f"{cause}\0{key}".encode()).hexdigest()[:32]
-
-
-def _request(thing: str, name: str, value: Any) -> str:
-    return hashlib.sha256(msgspec.json.encode([thing, name, value])).hexdigest()[:32]
+    if step is None or isinstance(target, bool | str) or isinstance(value, bool | str):
+        return False
+    return abs(target - value) < step

@@ -1,6 +1,7 @@
 """The core, put together: everything between the links and the outlets, opened and closed as one."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ from gateway.core.change import Change, Entry
 from gateway.core.clock import Clock, format_time
 from gateway.core.commands import Commands
 from gateway.core.cursors import Cursors
-from gateway.core.errors import JournalDamaged
-from gateway.core.intake import Sources
+from gateway.core.errors import JournalDamaged, JournalError
 from gateway.core.journal import Journal
 from gateway.core.registry import Registry
 from gateway.core.retention import Retention
 from gateway.core.snapshot import Snapshots
+from gateway.core.sources import Sources
 from gateway.core.state import State
-from gateway.core.store import Durability, open_store, set_aside
+from gateway.core.store import CLOSE_S, Durability, open_store, set_aside
 from gateway.core.things import RuleBook
 
 JOURNAL_FILE = "journal.db"
@@ -41,22 +42,42 @@ class Settings:
 
 
 class Core:
-    """Store, journal, state, commands and what belongs to them. Make it with `open_core`, `start` it in the loop, `close` it at the end."""
+    """Store, journal, state, commands and what belongs to them.
+
+    Make it with `open_core`, `start` it in the loop, `close` it at the end.
+
+    Raises:
+        JournalDamaged: what was stored cannot be read.
+        OSError: the folder or the file cannot be used.
+    """
 
     def __init__(
         self, state_dir: Path, settings: Settings, rules: RuleBook, clock: Clock, notes: list[tuple[str, str]]
     ) -> None:
         self.clock = clock
+        self.path = state_dir / JOURNAL_FILE
         self.damaged: asyncio.Future[JournalDamaged] = asyncio.get_running_loop().create_future()
         """Done when the journal's file turns out damaged: close the core and open it again."""
         self._notes = notes
-        path = state_dir / JOURNAL_FILE
         lost = f"the journal before this one: {notes[0][1]}" if notes else ""
+        self.store = open_store(
+            self.path, durability=settings.durability, commit_gap_s=settings.commit_gap_s, flush_s=settings.flush_s
+        )
         try:
-            self._open(path, settings, lost)
-        except JournalDamaged as error:
-            aside = _put_aside(error, path, clock, notes)
-            self._open(path, settings, f"the journal was damaged and set aside as {aside.name}")
+            self._furnish(settings, rules, lost)
+        except JournalDamaged:
+            self.store.abandon()
+            raise
+
+    def _furnish(self, settings: Settings, rules: RuleBook, lost: str) -> None:
+        """Makes the rooms, and folds everything that was stored.
+
+        Raises:
+            JournalDamaged: it cannot be read.
+        """
+        clock = self.clock
+        self.journal = Journal(self.store, clock, lost=lost)
+        self.cursors = Cursors(self.store)
         self.state = State(rules, self.journal.cursor)
         self.alerts = Alerts(self.journal)
         self.commands = Commands(
@@ -78,30 +99,22 @@ class Core:
             keep_days=settings.keep_days,
             max_mb=settings.max_mb,
         )
-
-    def _open(self, path: Path, settings: Settings, lost: str) -> None:
-        self.store = open_store(
-            path, durability=settings.durability, commit_gap_s=settings.commit_gap_s, flush_s=settings.flush_s
-        )
-        self.journal = Journal(self.store, self.clock, lost=lost)
-        self.cursors = Cursors(self.store)
+        self.snapshots.load()
+        self.commands.start()
 
     def start(self, links: Iterable[str]) -> None:
-        """Folds what was stored, tells what the restart means for it, and begins to commit.
+        """Tells what the restart means for what was stored, and begins to commit.
+
+        Nothing is shown as live from here on that has not been heard since.
 
         Args:
             links: the links there are now; things of others are offline until another link brings them.
-
-        Raises:
-            JournalDamaged: what was stored cannot be read.
         """
-        self.snapshots.load()
-        self.commands.start()
         for fold in (self.state.fold, self.commands.fold, self.alerts.fold, self._fold_snapshot):
             self.journal.on_change(fold)
         self.store.on_damaged = self._on_damaged
         self.sources.on_report = self.commands.reported
-        self.sources.on_online = self.commands.thing_online
+        self.sources.is_awaited = self.commands.is_awaited
         self.sources.on_link_down = self.commands.link_down
         self.journal.start()
         self.alerts.restore()
@@ -111,11 +124,14 @@ class Core:
             self.alerts.raise_(kind, JOURNAL_FILE, reason, "error")
 
     async def close(self) -> None:
-        """Says what waited, writes a last snapshot, and ends cleanly."""
+        """Says what waited, writes a last snapshot, and ends cleanly. A disk that takes nothing is given up after some seconds."""
         self.sources.close()
-        if not self.damaged.done():
-            await self.store.flush()
-            self.snapshots.save()
+        self.commands.close()
+        if not self.damaged.done() and not self.store.problem:
+            with contextlib.suppress(JournalError, TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await self.store.flush()
+                    self.snapshots.save()
         await self.journal.close()
 
     def _fold_snapshot(self, change: Change, entry: Entry) -> None:
@@ -141,31 +157,32 @@ def open_core(
     """
     notes: list[tuple[str, str]] = []
     if damaged is not None:
-        path = state_dir / JOURNAL_FILE
-        if path.exists():
-            _put_aside(damaged, path, clock, notes)
-    return Core(state_dir, settings, rules, clock, notes)
+        _put_aside(damaged, state_dir / JOURNAL_FILE, clock, notes)
+    try:
+        return Core(state_dir, settings, rules, clock, notes)
+    except JournalDamaged as error:
+        _put_aside(error, state_dir / JOURNAL_FILE, clock, notes)
+        return Core(state_dir, settings, rules, clock, notes)
 
 
 def open_registry(state_dir: Path, clock: Clock) -> Registry:
-    """Opens tokens and subscriptions; a damaged file is set aside, and then every token has to be made anew."""
+    """Opens tokens and subscriptions; a damaged file is set aside, and then every token has to be made anew.
+
+    Raises:
+        OSError: the folder or the file cannot be used.
+    """
     path = state_dir / REGISTRY_FILE
     try:
         return Registry(path, clock)
     except JournalDamaged as error:
         aside = set_aside(path, format_time(clock.wall_s()))
-        log.error(
-            "%s is damaged (%s) and set aside as %s; make the tokens and subscriptions anew",
-            path,
-            error.what,
-            aside.name,
-        )
+        said = "%s is damaged (%s) and set aside as %s; make the tokens and subscriptions anew"
+        log.error(said, path, error.what, aside.name)
         return Registry(path, clock)
 
 
-def _put_aside(error: JournalDamaged, path: Path, clock: Clock, notes: list[tuple[str, str]]) -> Path:
+def _put_aside(error: JournalDamaged, path: Path, clock: Clock, notes: list[tuple[str, str]]) -> None:
     aside = set_aside(path, format_time(clock.wall_s()))
     said = f"{error.what}; set aside as {aside.name}, a new journal has begun"
     log.error("journal: %s is damaged: %s", path, said)
-    notes.append(("journal-damaged", said))
-    return aside
+    notes.insert(0, ("journal-damaged", said))

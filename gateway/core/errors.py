@@ -8,7 +8,7 @@
         ThingUnknown  PropertyUnknown  ActionUnknown  CommandUnknown
         NotWritable  OutOfRange  ThingOffline  IdempotencyClash  TooManyCommands
       JournalError           tell the reader, or set the file aside
-        CursorMalformed  CursorGone  JournalDamaged
+        CursorMalformed  CursorGone  JournalDamaged  JournalUnavailable
       RegistryError          tokens, subscriptions
         TokenUnknown  TokenExists  ScopeUnknown
       DeliveryError          retry, or give up
@@ -190,6 +190,17 @@ class JournalDamaged(JournalError):
     def __init__(self, path: str, what: str) -> None:
         self.path, self.what = path, what
         self.hint = "it is set aside under a dated name and a new one begun"
+        super().__init__(f"{path}: {what}")
+
+
+class JournalUnavailable(JournalError):
+    """The journal's file cannot be read or written at present, though nothing says that it is damaged."""
+
+    can_retry: ClassVar[bool] = True
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path, self.what = path, what
+        self.hint = "try again; the log says what is wrong with that disk"
         super().__init__(f"{path}: {what}")
 
 

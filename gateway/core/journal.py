@@ -5,10 +5,8 @@ journal goes on behind the block, and its first row is a `journal.gap`.
 """
 
 import asyncio
-import base64
 import logging
-import secrets
-from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,21 +21,23 @@ from gateway.core.change import (
     encode,
     entry_from,
     entry_of,
-    time_of,
 )
-from gateway.core.clock import Clock, format_time, parse_time
-from gateway.core.errors import CursorGone, CursorMalformed
+from gateway.core.clock import Clock, format_time
+from gateway.core.errors import CursorGone, CursorMalformed, JournalError
+from gateway.core.ring import Ring
+from gateway.core.standing import ClockSet, recall
 from gateway.core.store import Store
 
 BLOCK = 4000
 """Seqs reserved at a time."""
 
-RING_ROWS = 4096
-RING_BYTES = 2_000_000
 FULL_ROWS = 10_000
 """More uncommitted rows than this, and sources are asked to wait."""
 
 _SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+_REMOVED = "these changes were removed at the size limit before this reader had them"
+_AHEAD = "this reader's place is beyond the end of the journal: it belongs to one that was lost"
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ Listener = Callable[[Change, Entry], None]
 class Journal:
     """One durable sequence of changes, and its readers' way into it.
 
-    `epoch` names this journal for ever; `head` is the newest seq that readers may see (0: none yet), `floor` the oldest kept.
+    `epoch` names this journal for ever; `head` is the newest seq that readers may see (0: none yet), `floor` the oldest kept;
+    `clock_sets` tells where the clock was set.
     Everything here is called in the event loop.
 
     Args:
@@ -61,38 +62,30 @@ class Journal:
         self._clock = clock
         self._listeners: list[Listener] = []
         self._moved = asyncio.Event()
-        self._waiting: list[tuple[Change, Entry]] = []
-        self._waiting_from = 0
-        self._ring: list[Entry] = []
-        self._ring_seqs: list[int] = []
-        self._ring_bytes = 0
-        meta = dict(store.query_now("SELECT key, value FROM meta"))
-        self.is_new = "epoch" not in meta
-        self.epoch = meta.get("epoch") or _new_epoch()
-        self.floor = int(meta.get("floor", 1))
-        last = store.query_now("SELECT seq, body FROM changes ORDER BY seq DESC LIMIT 1")
-        self._last = last[0][0] if last else self.floor - 1
-        self._reserved = int(meta.get("reserved", self._last))
-        self._was_clean = meta.get("clean") == "1"
+        self._waiting: deque[tuple[Change, Entry]] = deque()
+        self._is_publishing = False
+        self._ring = Ring()
         self._lost = lost
-        self.head = self._last
-        self._committed = self._last
-        self._durably_reserved = self._reserved
-        if last and meta.get("boot") != clock.boot:
-            clock.not_before(parse_time(time_of(last[0][1])))
+        self._standing = standing = recall(store, clock)
+        self.epoch, self.is_new, self.was_clean = standing.epoch, standing.is_new, standing.was_clean
+        self.floor, self.head, self.clock_sets = standing.floor, standing.last, standing.clock_sets
+        self._last = self._committed = standing.last
+        self._reserved = self._durably_reserved = standing.reserved
+        clock.not_before(standing.older_s)
 
     def start(self) -> None:
         """Reserves a block, tells of a gap where the last end was not clean, and begins to commit."""
         self._store.on_committed = self._on_committed
         self._store.start()
-        for pair in (("epoch", self.epoch), ("boot", self._clock.boot), ("clean", "0")):
+        told = {"epoch": self.epoch, "boot": self._clock.boot, "older_s": repr(self._standing.older_s), "clean": "0"}
+        for pair in told.items():
             self._store.add_statements((_SET_META, pair))
         lost_from, lost_to = self._last + 1, self._reserved
         self._last = lost_to
         self._reserve()
         if self.is_new and self._lost:
             self._append_gap(0, 0, self._lost)
-        elif not self.is_new and not self._was_clean:
+        elif not self.is_new and not self.was_clean:
             seen = (
                 "no change that a reader saw is"
                 if self._store.durability == "power"
@@ -113,7 +106,7 @@ class Journal:
         while self.is_full:
             moved = self._moved
             if self._store.durability == "card":
-                await self._store.flush()
+                await self._flush()
             else:
                 await moved.wait()
 
@@ -169,6 +162,12 @@ class Journal:
         while self.head < seq:
             await self._moved.wait()
 
+    async def written(self, seq: int) -> None:
+        """Returns when `seq` is in the file. That is the same as `committed`, except with `card`, where readers see more than that."""
+        await self.committed(seq)
+        if self._committed < seq:
+            await self._flush()
+
     def on_change(self, listener: Listener) -> None:
         """Calls `listener` with each change that becomes visible, in order of seq, before any reader wakes. It must not raise."""
         self._listeners.append(listener)
@@ -186,19 +185,15 @@ class Journal:
             CursorGone: as for `read`.
         """
         self._check(after)
-        if after >= self.head:
-            return []
-        if not self._ring_seqs or self._ring_seqs[0] > after + 1:
-            return None
-        start = bisect_right(self._ring_seqs, after)
-        return self._ring[start : start + limit]
+        return [] if after >= self.head else self._ring.after(after, limit)
 
     async def read(self, after: int, limit: int) -> list[Entry]:
         """Changes after `after`, oldest first, at most `limit`; empty at the head.
 
         Raises:
             CursorGone: some of what it asks for is below the floor, or `after` is beyond the head.
-            JournalDamaged: the file cannot be read.
+            JournalDamaged: the file holds something else than was written.
+            JournalUnavailable: the file cannot be read at present.
         """
         found = self.recent(after, limit)
         if found is not None:
@@ -207,35 +202,50 @@ class Journal:
             "SELECT body FROM changes WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", (after, self.head, limit)
         )
         self._check(after)  # the floor may have passed meanwhile
-        return self._entries(rows)
+        entries = self._entries(rows)
+        self._check_whole(after, entries)
+        return entries
 
     async def read_back(self, before: int, limit: int) -> list[Entry]:
         """Changes before `before`, newest first, at most `limit`; for history."""
         rows = await self._store.query(
-            "SELECT body FROM changes WHERE seq < ? AND seq <= ? ORDER BY seq DESC LIMIT ?", (before, self.head, limit)
+            "SELECT body FROM changes WHERE seq < ? AND seq >= ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
+            (before, self.floor, self.head, limit),
         )
         return self._entries(rows)
 
     def _entries(self, rows: list[tuple[Any, ...]]) -> list[Entry]:
         try:
             return [entry_from(body) for (body,) in rows]
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, TypeError) as error:
             raise self._store.report_damage(f"a change in it cannot be read: {error}") from error
+
+    def _check_whole(self, after: int, entries: list[Entry]) -> None:
+        """There are holes only as a `journal.gap`: anything else would be a silent loss."""
+        before = after
+        for entry in entries:
+            if entry.seq != before + 1 and entry.type != JOURNAL_GAP:
+                raise self._store.report_damage(f"changes after {before} are missing")
+            before = entry.seq
+        if not entries:
+            raise self._store.report_damage(f"changes after {before} are missing")
 
     def gap(self, after: int) -> Entry:
         """What a durable reader is told whose cursor the floor has passed: a `journal.gap` that stands in no row.
 
-        Its seq is the last one lost, so that the cursor after it is where reading goes on.
+        Its seq is the last one lost, so that the cursor after it is where reading goes on. A cursor beyond the head is from a journal
+        that is lost: how much that was nobody knows (0 to 0), and reading goes on with the oldest kept.
         """
         last = self.floor - 1
+        is_ahead = after > self.head
         change = Change(
             seq=last,
             id=self.cursor(last),
             type=JOURNAL_GAP,
             time=format_time(self._clock.wall_s()),
-            reason="these changes were removed at the size limit before this reader had them",
-            first=after + 1,
-            last=last,
+            reason=_AHEAD if is_ahead else _REMOVED,
+            first=0 if is_ahead else after + 1,
+            last=0 if is_ahead else last,
         )
         return entry_of(change, encode(change))
 
@@ -272,6 +282,9 @@ class Journal:
         seq = min(seq, self.head)
         self.floor = seq + 1
         self._store.execute_soon("DELETE FROM changes WHERE seq <= ?", (seq,))
+        if self.clock_sets and self.clock_sets[0].seq <= seq:
+            self.clock_sets = [one for one in self.clock_sets if one.seq > seq]
+            self._store.execute_soon("DELETE FROM clock_sets WHERE seq <= ?", (seq,))
         self._store.execute_soon(_SET_META, ("floor", str(seq + 1)))
 
     async def close(self) -> None:
@@ -282,6 +295,12 @@ class Journal:
         )
 
     # -- private -----------------------------------------------------------------------------------------------------
+
+    async def _flush(self) -> None:
+        try:
+            await self._store.flush()
+        except JournalError:
+            await asyncio.Event().wait()  # the journal's owner has heard of it, and ends all that waits here
 
     def _append(
         self,
@@ -306,12 +325,11 @@ class Journal:
             urgent = urgent or self._store.durability == "card"
         change = Change(seq=seq, id=f"{self.epoch}-{seq}", type=type, time=format_time(time_s), **fields)
         entry = entry_of(change, encode(change))
-        if not self._waiting:
-            self._waiting_from = seq
         self._waiting.append((change, entry))
         self._store.add_row(seq, entry.body, urgent=urgent)
-        if self._store.durability == "card":
-            self._publish(self._durably_reserved)
+        if self._store.durability == "card" and len(self._waiting) == 1:
+            # In a later turn, so that no listener is called from within an append; all of this turn's changes go together.
+            asyncio.get_running_loop().call_soon(self._publish)
         return change
 
     def _append_gap(self, first: int, last: int, reason: str) -> None:
@@ -329,51 +347,51 @@ class Journal:
         self._durably_reserved = reserved
 
     def _look_at_clock(self) -> None:
-        step_s = self._clock.take_step()
+        clock = self._clock
+        step_s = clock.take_step()
         if step_s is None:
             return
-        log.info("clock: it was set by %+.3f s", step_s)
-        self._append(CLOCK_SET, {"offset_ms": round(step_s * 1000), "reason": self._clock.condition}, urgent=False)
+        offset_ms, condition = round(step_s * 1000), clock.condition
+        log.info("clock: it was set by %+.3f s and is %s now", step_s, condition)
+        # Whatever the clock is from now on: the boot tells which rows it was wrong for.
+        fields = {
+            "offset_ms": offset_ms,
+            "reason": condition,
+            "boot": clock.boot,
+            "mono_ms": int(clock.mono_s() * 1000),
+        }
+        change = self._append(CLOCK_SET, fields, urgent=False)
+        self.clock_sets.append(ClockSet(change.seq, clock.boot, offset_ms, condition))
+        self._store.add_statements(("INSERT INTO clock_sets VALUES (?, ?, ?, ?)", self.clock_sets[-1]))
 
     def _on_committed(self, seq: int) -> None:
-        if seq:
-            self._committed = seq
-        self._publish(self._durably_reserved if self._store.durability == "card" else self._committed)
+        self._committed = max(self._committed, seq)
+        self._publish()
 
-    def _publish(self, until: int) -> None:
-        """Makes what waits visible, up to and with `until`."""
-        count = min(len(self._waiting), until - self._waiting_from + 1) if self._waiting else 0
-        if count <= 0:
-            return
-        ready, self._waiting = self._waiting[:count], self._waiting[count:]
-        if self._waiting:
-            self._waiting_from = self._waiting[0][0].seq
-        for change, entry in ready:
-            self._ring.append(entry)
-            self._ring_seqs.append(entry.seq)
-            self._ring_bytes += len(entry.body)
-            self.head = entry.seq
-            for listener in self._listeners:
-                listener(change, entry)
-        self._trim_ring()
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+    def _publish(self) -> None:
+        """Makes what waits visible: what is committed, or with `card` what no later change can have the seq of."""
+        if self._is_publishing:
+            return  # a listener has appended: the outer call goes on with it
+        self._is_publishing = True
+        before = self.head
+        try:
+            while self._waiting and self._waiting[0][0].seq <= self._may_be_seen:
+                change, entry = self._waiting.popleft()
+                self._ring.append(entry)
+                self.head = entry.seq
+                for listener in self._listeners:
+                    listener(change, entry)
+        finally:
+            self._is_publishing = False
+            self._ring.trim(self._committed)
+            if self.head != before:
+                moved, self._moved = self._moved, asyncio.Event()
+                moved.set()
 
-    def _trim_ring(self) -> None:
-        if len(self._ring) < 2 * RING_ROWS and self._ring_bytes < 2 * RING_BYTES:
-            return
-        drop = 0
-        while drop < len(self._ring) and self._ring_seqs[drop] <= self._committed:
-            if len(self._ring) - drop <= RING_ROWS and self._ring_bytes <= RING_BYTES:
-                break
-            self._ring_bytes -= len(self._ring[drop].body)
-            drop += 1
-        del self._ring[:drop], self._ring_seqs[:drop]
+    @property
+    def _may_be_seen(self) -> int:
+        return self._durably_reserved if self._store.durability == "card" else self._committed
 
     def _check(self, after: int) -> None:
         if after < self.floor - 1 or after > self.head:
             raise CursorGone(self.cursor(after), self.cursor(), self.cursor(self.floor - 1))
-
-
-def _new_epoch() -> str:
-    return base64.b32encode(secrets.token_bytes(8)).decode().lower()[:12]

@@ -4,7 +4,10 @@ Its mode is 0600 and its folder the service's own: it holds the signing secrets 
 """
 
 import asyncio
+import contextlib
 import hashlib
+import logging
+import os
 import re
 import secrets
 import sqlite3
@@ -14,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.core.clock import Clock, format_time
+from gateway.core.dbfile import is_weather
 from gateway.core.errors import JournalDamaged, RegistryError, ScopeUnknown, TokenExists, TokenUnknown
 
 SCOPES = ("read", "control", "admin")
@@ -27,6 +31,8 @@ CREATE TABLE IF NOT EXISTS tokens (
 CREATE TABLE IF NOT EXISTS documents (kind TEXT, id TEXT, body BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 """
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+
+log = logging.getLogger(__name__)
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -45,29 +51,29 @@ class Registry:
         path: the file; made if absent.
 
     Raises:
-        JournalDamaged: the file is no database.
+        JournalDamaged: the file is no database that we can use.
+        OSError: the folder or the file cannot be used.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self._clock = clock
-        try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-            path.chmod(0o600)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise OSError(f"{path}: {error}") from error
-            raise JournalDamaged(str(path), str(error)) from error
-        self._lock = asyncio.Lock()
-        self._version = -1
+        self._listeners: list[Callable[[], None]] = []
         self._looked_s = float("-inf")
+        self._problem = ""
         self._by_hash: dict[str, Token] = {}
         self._documents: dict[str, dict[str, bytes]] = {}
-        self._listeners: list[Callable[[], None]] = []
-        self._read()
+        self._lock = asyncio.Lock()
+        _make(path)
+        with contextlib.ExitStack() as on_error:
+            # Written by a connection of its own: a write that waits for the card then never holds up a reader in the loop.
+            self._writer = on_error.enter_context(contextlib.closing(_open(path)))
+            self._db = on_error.enter_context(contextlib.closing(_open(path)))
+            try:
+                self._read()
+            except sqlite3.Error as error:
+                raise JournalDamaged(str(path), str(error)) from error
+            on_error.pop_all()
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Calls `listener` when tokens or documents were changed here or by another process (noticed at the next `refresh`)."""
@@ -79,10 +85,15 @@ class Registry:
         if now_s - self._looked_s < REFRESH_S:
             return False
         self._looked_s = now_s
-        (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        if version == self._version:
+        try:
+            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+            if version == self._version:
+                return False
+            self._read()
+        except sqlite3.Error as error:
+            self._say_problem(error)
             return False
-        self._read()
+        self._problem = ""
         self._tell()
         return True
 
@@ -158,15 +169,29 @@ class Registry:
 
     def close(self) -> None:
         """Closes the file."""
+        self._writer.close()
         self._db.close()
 
     # -- private -----------------------------------------------------------------------------------------------------
 
     async def _write(self, sql: str, params: tuple[str | bytes, ...]) -> None:
         async with self._lock:
-            await asyncio.to_thread(self._db.execute, sql, params)
+            try:
+                await asyncio.to_thread(self._writer.execute, sql, params)
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.Error as error:
+                raise RegistryError(f"{self.path} cannot be written: {error}") from error
             self._read()
         self._tell()
+
+    def _say_problem(self, error: sqlite3.Error) -> None:
+        """What is known goes on to count: a broken file locks nobody out while the gateway runs."""
+        if not self._problem:
+            log.error(
+                "%s cannot be read: %s; what was read before goes on to count until the next start", self.path, error
+            )
+        self._problem = str(error)
 
     def _read(self) -> None:
         (self._version,) = self._db.execute("PRAGMA data_version").fetchone()
@@ -181,6 +206,37 @@ class Registry:
     def _tell(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def _make(path: Path) -> None:
+    """Makes the file if it is absent, readable by its owner alone, as is then what SQLite keeps beside it.
+
+    Before any connection: closing a descriptor of a file drops the process's locks on it.
+    """
+    if path.exists() and not path.is_file():
+        raise JournalDamaged(str(path), "it is no file")
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Opens the file.
+
+    Raises:
+        JournalDamaged: it is there, and is no database that we can use.
+        OSError: the folder or the file cannot be used.
+    """
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error as error:
+        connection.close()
+        if is_weather(error):
+            raise OSError(f"{path}: {error}; see to it that this user may write there") from error
+        raise JournalDamaged(str(path), str(error)) from error
+    return connection
 
 
 def _hash(secret: str) -> str:

@@ -37,7 +37,7 @@ class Snapshots:
         """
         try:
             self._load()
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise JournalDamaged(str(self._store.path), f"what it holds cannot be read: {error}") from error
 
     def _load(self) -> None:

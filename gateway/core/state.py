@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import UNSET
@@ -20,6 +21,8 @@ from gateway.core.things import Description, PropertyDescription, RuleBook, defi
 from gateway.core.values import Scalar
 
 Availability = Literal["online", "offline"]
+
+_KEPT_OF_RECORD = ("value", "first", "quality", "reason", "time", "target", "command", "seq")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -47,10 +50,14 @@ class RecordView(msgspec.Struct):
 class Record:
     """One property's newest value, with its quality and the definition it is read by."""
 
-    __slots__ = ("_body", "_value_body", "command", "definition", "quality", "reason", "seq", "target", "time", "value")
+    __slots__ = (
+        "_body", "_value_body", "command", "definition", "first", "quality", "reason", "seq", "target", "time", "value",
+    )  # fmt: skip
 
-    def __init__(self, definition: PropertyDescription, seq: int) -> None:
+    def __init__(self, definition: PropertyDescription, seq: int, first: Scalar | None = None) -> None:
         self.definition = definition
+        self.first = first
+        """The value by which it was first seen, from which its definition was inferred; None if it was described first."""
         self.value: Scalar | None = None
         self.quality = "stale"
         self.reason: str | None = "nothing was reported yet"
@@ -153,7 +160,7 @@ class State:
         self.seq = 0
         self._rules = rules
         self._cursor_of = cursor_of
-        self._bells: dict[str, asyncio.Event] = {}
+        self._bells: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._listeners: list[Callable[[Change, Entry], None]] = []
         self._snapshot: tuple[int, bytes] = (-1, b"")
 
@@ -186,6 +193,18 @@ class State:
             self._fold_thing(change, entry)
         for listener in self._listeners:
             listener(change, entry)
+
+    def doubt(self, thing: str, reason: str) -> None:
+        """Shows nothing of a thing as live, until the changes that say so are committed; for the start."""
+        known = self.things[thing]
+        if known.availability == "online":
+            known.availability, known.reason = "offline", reason
+        for record in known.properties.values():
+            if record.quality in ("good", "simulated"):
+                record.quality, record.reason = "stale", reason
+                record.touch(record.seq)
+        known.touch(known.seq)
+        self._snapshot = (-1, b"")
 
     def dump(self) -> list[dict[str, Any]]:
         """All of it as plain values, for `load`."""
@@ -229,8 +248,9 @@ class State:
         thing.name, thing.room, thing.link = said.get("name"), said.get("room"), said.get("link", "")
         thing.description = msgspec.convert(said.get("description", {}), Description)
         for name, description in thing.description.properties.items():
-            definition = define(name, None, description, self._rules.property(thing.id, name))
             record = thing.properties.get(name)
+            first = record.first if record else None
+            definition = define(name, first, description, self._rules.property(thing.id, name))
             if record is None:
                 thing.properties[name] = Record(definition, change.seq)
             else:
@@ -241,8 +261,9 @@ class State:
         record = thing.properties.get(name)
         if record is None:
             said = thing.description.properties.get(name)
-            definition = define(name, change.value, said, self._rules.property(thing.id, name))
-            record = thing.properties[name] = Record(definition, change.seq)
+            first = None if change.value is UNSET else change.value
+            definition = define(name, first, said, self._rules.property(thing.id, name))
+            record = thing.properties[name] = Record(definition, change.seq, first)
         return record
 
     @staticmethod
@@ -287,8 +308,10 @@ class State:
         thing.seq = saved["seq"]
         for name, values in saved["properties"].items():
             said = thing.description.properties.get(name)
-            definition = define(name, values["value"], said, self._rules.property(thing.id, name))
-            record = thing.properties[name] = Record(definition, values["seq"])
+            definition = define(name, values["first"], said, self._rules.property(thing.id, name))
+            if definition.type is None or (definition.type == "integer" and values["type"] == "number"):
+                definition = msgspec.structs.replace(definition, type=values["type"])  # what its values have made of it
+            record = thing.properties[name] = Record(definition, values["seq"], values["first"])
             record.value, record.quality, record.reason = values["value"], values["quality"], values["reason"]
             record.time, record.target, record.command = values["time"], values["target"], values["command"]
         return thing
@@ -306,9 +329,7 @@ def _dump_thing(thing: Thing) -> dict[str, Any]:
         "since": thing.since,
         "seq": thing.seq,
         "properties": {
-            name: {
-                key: getattr(record, key) for key in ("value", "quality", "reason", "time", "target", "command", "seq")
-            }
+            name: {key: getattr(record, key) for key in _KEPT_OF_RECORD} | {"type": record.definition.type}
             for name, record in thing.properties.items()
         },
     }

@@ -148,12 +148,16 @@ def report_rule(class_: str | None, type: PropertyType | None, rule: PropertyRul
 def define(
     name: str, value: Scalar | None, said: PropertyDescription | None, rule: PropertyRule
 ) -> PropertyDescription:
-    """The whole definition of a property: configuration over description over what its name and first value suggest."""
+    """The whole definition of a property: configuration over description over what its name and first value suggest.
+
+    Args:
+        value: the first one; None: there was none yet. Where nobody has said the type, it is open until there is one.
+    """
     said = said or PropertyDescription()
-    unit, class_ = guess(name, value) if value is not None else guess(name, 0.0)
+    unit, class_ = guess(name, value)
     known: dict[str, Any] = {key: getattr(said, key) for key in _DESCRIBING_FIELDS}
     known |= {key: getattr(rule, key) for key in _DESCRIBING_FIELDS if getattr(rule, key) is not None}
-    known["type"] = known["type"] or ("enum" if known["values"] else _type_of(value))
+    known["type"] = known["type"] or ("enum" if known["values"] else None if value is None else _type_of(value))
     if known["type"] not in ("boolean", "string", "enum"):
         known["unit"] = known["unit"] or unit
     known["class_"] = known["class_"] or class_
@@ -162,12 +166,14 @@ def define(
 
 
 def fit(definition: PropertyDescription, value: Scalar) -> tuple[Scalar, PropertyDescription] | None:
-    """The value as its property holds it, and the definition, which is a wider one when an integer gets a fraction.
+    """The value as its property holds it, and the definition: a wider one when an integer gets a fraction, or when the type was open.
 
     Returns:
         None when the value is of another type.
     """
     match definition.type:
+        case None:
+            return value, msgspec.structs.replace(definition, type=_type_of(value))
         case "number":
             return None if isinstance(value, bool | str) else (float(value), definition)
         case "integer":
@@ -205,7 +211,7 @@ def check_target(definition: PropertyDescription, value: Any) -> Scalar:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         raise OutOfRange(value, limits)
     fitted = fit(definition, value)
-    if fitted is None or fitted[1] is not definition:
+    if fitted is None or (definition.type == "integer" and fitted[1] is not definition):
         raise OutOfRange(value, limits)
     held = fitted[0]
     if isinstance(held, str) and len(held) > 1024:
@@ -217,7 +223,7 @@ def check_target(definition: PropertyDescription, value: Any) -> Scalar:
     return held
 
 
-def _type_of(value: Scalar | None) -> PropertyType:
+def _type_of(value: Scalar) -> PropertyType:
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):

@@ -36,9 +36,12 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def make_id(text: str) -> str:
-    """Turns any text into an id: 1 to 64 of `[A-Za-z0-9._-]`, case kept, anything else `_`, reserved words with `_` appended."""
+    """Turns any text into an id: 1 to 64 of `[A-Za-z0-9._-]`, case kept, anything else `_`, reserved words with `_` appended.
+
+    So are `.` and `..`, which clients take out of a URL's path.
+    """
     id = _NOT_IN_ID.sub("_", text)[:64] or "_"
-    return id + "_" if id in RESERVED_IDS else id
+    return id + "_" if id in RESERVED_IDS or id in (".", "..") else id
 
 
 def is_usable(value: Scalar) -> bool:

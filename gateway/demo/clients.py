@@ -155,10 +155,13 @@ async def subscribe(port: int, topic: str, witness: Witness) -> AsyncIterator[No
     def on_message(client: Paho, _data: object, message: MQTTMessage) -> None:
         loop.call_soon_threadsafe(witness.see, bytes(message.payload))
 
+    def on_subscribe(*_: object) -> None:
+        loop.call_soon_threadsafe(is_subscribed.set)
+
     client = Paho(CallbackAPIVersion.VERSION2, client_id="hearthgate-demo-subscriber")
     client.on_connect = on_connect
     client.on_message = on_message
-    client.on_subscribe = lambda *_: loop.call_soon_threadsafe(is_subscribed.set)
+    client.on_subscribe = on_subscribe
     await asyncio.to_thread(client.connect, "127.0.0.1", port)
     client.loop_start()
     try:

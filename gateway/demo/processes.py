@@ -101,7 +101,8 @@ async def house(
 async def broker(directory: Path, log: Path) -> AsyncIterator[tuple[str, int]]:
     """A broker on a free port of the loopback: mosquitto if it is installed, else amqtt. Gives its name and port."""
     port = free_port()
-    if mosquitto := shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"):
+    mosquitto = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if mosquitto and os.environ.get("HEARTHGATE_DEMO_BROKER") != "amqtt":
         config = directory / "mosquitto.conf"
         config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n", encoding="ascii")
         name, command = "mosquitto", [mosquitto, "-c", str(config)]

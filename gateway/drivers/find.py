@@ -1,5 +1,6 @@
 """Finds drivers by the name that the configuration gives: entry points of the group `hearthgate.drivers`."""
 
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -22,6 +23,7 @@ def driver_names() -> list[str]:
     return sorted(entry.name for entry in entry_points(group=GROUP))
 
 
+@cache
 def find_driver(name: str) -> type[Driver[Any]]:
     """The class of the driver of this name; imports its module.
 

@@ -5,6 +5,7 @@ received line is counted once: accepted, held (a templated thing that is not bel
 """
 
 import logging
+from collections import Counter
 from typing import ClassVar
 
 import msgspec
@@ -20,6 +21,7 @@ from gateway.drivers.codecs.jsonlines import (
     Ack,
     Checksum,
     Describe,
+    DescribedProperty,
     Fields,
     Line,
     LineDecoder,
@@ -39,6 +41,10 @@ log = logging.getLogger(__name__)
 _NO_PROPERTIES = frozenset({"time", "seq", "n"})
 _REMEMBERED_AT_MOST = 1000
 """Of each thing that is kept by name: noise may spell any number of them."""
+
+
+_ASKED_AT = frozenset({1, 10, 100, 1000})
+"""A thing that has not described itself is asked to at these of its lines: an answer may be lost to noise."""
 
 
 class JsonLinesOptions(SerialOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,6 +115,7 @@ class JsonLines(Driver[Port]):
         self._decoder = LineDecoder(self._options.checksum, first_may_be_partial=True)
         self._counters: dict[str, LineCounter] = {}
         self._described: set[str] = set()
+        self._heard: Counter[str] = Counter()
         self._to_ask: list[str] = []
 
     @property
@@ -169,9 +176,10 @@ class JsonLines(Driver[Port]):
     def _take_values(self, message: Values) -> None:
         thing = message.thing
         self._accept_readings(thing, message.values, message.skipped, message.n)
-        if thing not in self._described and len(self._described) < _REMEMBERED_AT_MOST:
-            self._described.add(thing)
-            self._to_ask.append(thing)
+        if thing not in self._described and (thing in self._heard or len(self._heard) < _REMEMBERED_AT_MOST):
+            self._heard[thing] += 1
+            if self._heard[thing] in _ASKED_AT:
+                self._to_ask.append(thing)
 
     def _take_description(self, message: Describe) -> None:
         thing = message.thing
@@ -208,5 +216,10 @@ class JsonLines(Driver[Port]):
 
 
 def _description(said: Describe) -> Description:
-    properties = {name: PropertyDescription(**msgspec.structs.asdict(one)) for name, one in said.properties.items()}
-    return Description(said.model or None, said.firmware or None, properties)
+    return Description(
+        said.model or None, said.firmware or None, {name: _offer(o) for name, o in said.properties.items()}
+    )
+
+
+def _offer(said: DescribedProperty) -> PropertyDescription:
+    return PropertyDescription(**(msgspec.structs.asdict(said) | {"values": said.values or None}))

@@ -4,6 +4,7 @@ A line is a byte stream (`Port`) for serial ports and sockets, a bank of pins fo
 only its driver knows which kind it speaks to.
 """
 
+import os
 from typing import Protocol, TypeVar
 
 
@@ -61,3 +62,10 @@ class Opener(Protocol[LineT_co]):
 
 WRITE_TIMEOUT_S = 5.0
 """A line that takes not a single byte for so long is lost (a device that holds the flow, a peer that has gone)."""
+
+
+def say(error: OSError) -> str:
+    """The system's own words for an error; asyncio puts others in their place."""
+    if error.errno is not None and error.errno > 0:  # those of getaddrinfo are negative
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 
 from gateway.core.errors import LinkError
-from gateway.links.base import WRITE_TIMEOUT_S
+from gateway.links.base import WRITE_TIMEOUT_S, say
 from gateway.links.threads import finish
 
 _CHUNK = 16 * 1024
@@ -63,7 +63,7 @@ class FdPort:
                 except (BlockingIOError, InterruptedError):
                     await self._writable()
                 except OSError as error:
-                    self._lose(_say(error))
+                    self._lose(f"lost ({say(error)})")
 
     async def close(self) -> None:
         if self._is_closed:
@@ -79,7 +79,7 @@ class FdPort:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._lose(_say(error))
+            self._lose(f"lost ({say(error)})")
             return
         if not data:  # ready, but nothing to read: how an unplugged adapter and a closed connection look
             self._lose("unplugged, or closed by the other end")
@@ -117,7 +117,3 @@ class FdPort:
 def _wake(waiter: asyncio.Future[None] | None) -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
-
-
-def _say(error: OSError) -> str:
-    return f"lost ({error.strerror or error})"

@@ -84,7 +84,8 @@ class PinOpener:
                 raise LinkError("GPIO", what, local.hint) from remote
 
     async def _open_pigpio(self) -> "PinBank":
-        watch = await DaemonWatch.connect(*self._address)
+        inputs = [(setup.pin, setup.pull) for setup in self._pins if not setup.is_output]
+        watch = await DaemonWatch.connect(*self._address, inputs)
         try:
             return await self._bank("pigpio", self._pigpio, watch)
         except BaseException:

@@ -32,11 +32,28 @@ class LinkStatus:
     """how often it was lost or could not be opened since it was last up"""
 
 
+class Backoff:
+    """Pauses that double from `first_s` to `max_s`, each less up to a quarter by chance, so that many do not come back at one moment."""
+
+    def __init__(self, first_s: float, max_s: float) -> None:
+        self._first_s, self._max_s = first_s, max_s
+        self.pause_s = first_s
+        """the next pause, before chance"""
+
+    def take(self) -> float:
+        """The seconds to wait now; the next pause is longer."""
+        pause_s, self.pause_s = self.pause_s, min(self.pause_s * 2, self._max_s)
+        return pause_s * random.uniform(0.75, 1.0)  # noqa: S311 -- jitter
+
+    def reset(self) -> None:
+        self.pause_s = self._first_s
+
+
 class Keeper(Generic[LineT]):
     """Runs a link for ever.
 
-    The pause before an attempt doubles from `first_s` to `max_s`, less up to a quarter by chance, so that a line is back within `max_s`
-    and the time of opening. It starts over only when a session has lasted `steady_s`: a line that opens and fails at once is not hammered.
+    A line is back within `max_s` of its return, and the time of opening. The pauses start over only when a session has lasted `steady_s`: a
+    line that opens and fails at once is not hammered.
 
     Args:
         session: speaks on the line until it is lost (any `GatewayError`, or it returns) or cancelled.
@@ -62,9 +79,9 @@ class Keeper(Generic[LineT]):
         self._session = session
         self._on_up = on_up
         self._on_down = on_down
-        self._first_s, self._max_s, self._steady_s = first_s, max_s, steady_s
+        self._steady_s = steady_s
         self._wall_s = wall_s
-        self._pause_s = first_s
+        self.backoff = Backoff(first_s, max_s)
         self._down_since_s: float | None = None
         self.status = LinkStatus(is_up=False, since_s=wall_s(), reason="opening")
 
@@ -81,8 +98,7 @@ class Keeper(Generic[LineT]):
                 self._failed(error)
             else:
                 await self._speak(line)
-            await asyncio.sleep(self._pause_s * random.uniform(0.75, 1.0))  # noqa: S311 -- jitter
-            self._pause_s = min(self._pause_s * 2, self._max_s)
+            await asyncio.sleep(self.backoff.take())
 
     async def _speak(self, line: LineT) -> None:
         started_s = time.monotonic()
@@ -95,7 +111,7 @@ class Keeper(Generic[LineT]):
         finally:
             await line.close()
         if time.monotonic() - started_s >= self._steady_s:
-            self._pause_s = self._first_s
+            self.backoff.reset()
 
     def _opened(self) -> None:
         if self._down_since_s is not None:

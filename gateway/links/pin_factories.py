@@ -4,8 +4,11 @@ Imports gpiozero, which takes its time: imported only when used, in a thread.
 """
 
 import atexit
+import os
+import shutil
 import socket
 import struct
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +28,7 @@ _LGPIO_MEND = (
     "sudo apt install python3-lgpio and make the virtual environment with --system-site-packages "
     "(before Python 3.13: pip install hearthgate[pi]); the user has to be in group gpio"
 )
+_GOODBYE_S = 0.5
 _PIGPIO_MEND = "pip install hearthgate[pigpio]"
 
 
@@ -63,6 +67,7 @@ def edge_clock(factory: Any) -> Callable[[Any], float]:
 
 
 def _lgpio() -> Any:
+    _give_lgpio_a_place()
     try:
         from gpiozero.pins.lgpio import LGPIOFactory
     except ImportError as error:
@@ -74,6 +79,14 @@ def _lgpio() -> Any:
         return LGPIOFactory()
     except PIN_ERRORS as error:
         raise LinkError("lgpio", f"finds no pins ({error})", _LGPIO_MEND) from error
+
+
+def _give_lgpio_a_place() -> None:
+    """Loading it makes a named pipe in the working directory, which a service cannot write, unless LG_WD names another (lgpio 0.2.2)."""
+    if "LG_WD" not in os.environ:
+        place = tempfile.mkdtemp(prefix="hearthgate-lgpio-")
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        os.environ["LG_WD"] = place
 
 
 def _pigpio(host: str, port: int) -> Any:
@@ -110,11 +123,12 @@ def _end_pigpio(connection: Any, notifier: Any) -> None:
     atexit.unregister(connection.stop)
     if notifier is not None:
         notifier.go = False
+        notifier.join(_GOODBYE_S)  # the daemon's answer to the goodbye ends it, or that of a dead one, which is empty
     for owner in (notifier, connection):
         with suppress(OSError, AttributeError):  # AttributeError: closed and forgotten already
             owner.sl.s.shutdown(socket.SHUT_RDWR)
     if notifier is not None:
-        notifier.join(ANSWER_TIMEOUT_S)  # it reads once more, and its socket has to be open for that
+        notifier.join(_GOODBYE_S)  # it reads once more, and its socket has to be open for that
     for owner in (notifier, connection):
         with suppress(OSError, AttributeError):
             owner.sl.s.close()

@@ -10,6 +10,7 @@ import errno
 import os
 import termios
 import time
+from collections.abc import Callable
 
 from gateway.core.errors import LinkError
 from gateway.links.base import Port
@@ -20,7 +21,7 @@ from gateway.links.threads import finish
 _ABSENT = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 _BUSY = {errno.EBUSY, errno.EAGAIN}
-_LOOK_FOR_HOLDER_S = 30.0
+_LOOK_S = 30.0
 
 
 class SerialOpener:
@@ -35,8 +36,8 @@ class SerialOpener:
     ) -> None:
         self.where = port
         self._baud, self._bytesize, self._parity, self._stopbits = baud, bytesize, parity, stopbits
-        self._holder = ""
-        self._looked_s = float("-inf")
+        self._ports = _Seldom(ports_there)
+        self._holder = _Seldom(holder_of)
 
     async def open(self) -> Port:
         if self.where.startswith("socket://"):
@@ -48,7 +49,7 @@ class SerialOpener:
 
             return await open_url(self.where, self._baud, self._bytesize, self._parity, self._stopbits)
         if self.where.startswith("/") and not os.path.exists(self.where):  # noqa: ASYNC240 -- /dev is in memory
-            raise _absent(self.where)  # asked every two seconds while a port is away: costs no thread
+            raise self._absent()  # asked every two seconds while a port is away: costs no thread
         return await self._open_tty()
 
     async def _open_tty(self) -> Port:
@@ -76,13 +77,13 @@ class SerialOpener:
     def _explain(self, path: str, error: Exception) -> LinkError:
         number = _errno_of(error)
         if number in _ABSENT:
-            return _absent(self.where)
+            return self._absent()
         if number in _FORBIDDEN:
             return LinkError(self.where, "permission denied", _permission(path))
         if number in _BUSY:
             return self._busy(path)
         if number == errno.ENOTTY:
-            return LinkError(self.where, "not a serial port", f"ports there now: {ports_there()}")
+            return LinkError(self.where, "not a serial port", f"ports there now: {self._ports()}")
         if number == errno.EINVAL and isinstance(error, termios.error):
             setup = f"{self._baud} {self._bytesize}{self._parity}{self._stopbits:g}"
             return LinkError(
@@ -90,17 +91,28 @@ class SerialOpener:
             )
         return LinkError(self.where, f"cannot be opened: {error}", "dmesg may say more")
 
+    def _absent(self) -> LinkError:
+        return LinkError(self.where, "no such port", f"plug it in; ports there now: {self._ports()}")
+
     def _busy(self, path: str) -> LinkError:
-        now_s = time.monotonic()
-        if now_s - self._looked_s >= _LOOK_FOR_HOLDER_S:  # going through all processes is dear
-            self._looked_s, self._holder = now_s, holder_of(path)
-        if self._holder:
-            return LinkError(self.where, f"in use by {self._holder}", "end it, or give this link another port")
+        if holder := self._holder(path):
+            return LinkError(self.where, f"in use by {holder}", "end it, or give this link another port")
         return LinkError(self.where, "in use by another process", f"`sudo fuser -v {path}` says which; end it")
 
 
-def _absent(where: str) -> LinkError:
-    return LinkError(where, "no such port", f"plug it in; ports there now: {ports_there()}")
+class _Seldom:
+    """Looks at most every `_LOOK_S`: a port that is away or busy is tried every two seconds, for days, and looking around is dear."""
+
+    def __init__(self, look: Callable[..., str]) -> None:
+        self._look = look
+        self._found = ""
+        self._looked_s = float("-inf")
+
+    def __call__(self, *arguments: str) -> str:
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= _LOOK_S:
+            self._looked_s, self._found = now_s, self._look(*arguments)
+        return self._found
 
 
 def _permission(path: str) -> str:

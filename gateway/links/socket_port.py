@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.core.errors import LinkError
+from gateway.links.base import say
 from gateway.links.fd_port import FdPort
 
 CONNECT_TIMEOUT_S = 5.0
@@ -36,11 +37,11 @@ async def connect(url: str) -> FdPort:
                 try:
                     return FdPort(await _connected(family, kind, protocol, address), url)
                 except OSError as error:
-                    what = error.strerror or str(error)
+                    what = say(error)
     except TimeoutError:
         what = f"no answer within {CONNECT_TIMEOUT_S:g} s"
     except OSError as error:
-        what = error.strerror or str(error)
+        what = say(error)
     raise LinkError(url, f"cannot be reached ({what})", f"see that something listens at port {port} of {host}")
 
 

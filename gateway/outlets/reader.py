@@ -1,10 +1,18 @@
 """The loop that every durable outlet uses: read after a cursor, deliver, move the cursor, wait."""
 
+import asyncio
+import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.core.change import EVERYTHING, Entry, Filter
-from gateway.core.errors import CursorGone
+from gateway.core.errors import CursorGone, JournalUnavailable
 from gateway.core.journal import Journal
+
+AGAIN_S = 5.0
+"""A file that could not be read for some seconds is tried again after this time."""
+
+log = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):
@@ -26,6 +34,8 @@ class Reader:
         self._journal = journal
         self.after = after
         self.filter = filter
+        self.on_skipped: Callable[[int], None] = lambda seq: None
+        """Called while waiting: everything up to `seq` was read, and what came since the last batch did not pass the filter."""
 
     async def next(self, limit: int) -> Batch:
         """Waits for something that passes the filter; at most `limit` entries.
@@ -33,18 +43,29 @@ class Reader:
         Where the floor has passed the cursor, a `journal.gap` comes by itself, with the first and last seq lost. Cancelling loses nothing.
 
         Raises:
-            JournalDamaged: the file cannot be read.
+            JournalDamaged: the file holds something else than was written.
         """
         while True:
             moved = self._journal.moved()  # taken before reading, so no wake is missed
-            batch = await self.peek(limit)
+            try:
+                batch = await self.peek(limit)
+            except JournalUnavailable as error:
+                log.warning("a reader waits at %d: %s", self.after, error)
+                await asyncio.sleep(AGAIN_S)
+                continue
             if batch.entries:
                 return batch
             if batch.after == self._journal.head:
+                self.on_skipped(batch.after)
                 await moved.wait()
 
     async def peek(self, limit: int) -> Batch:
-        """What is there now, without waiting; possibly nothing."""
+        """What is there now, without waiting; possibly nothing.
+
+        Raises:
+            JournalDamaged: as for `next`.
+            JournalUnavailable: the file cannot be read at present.
+        """
         try:
             found = await self._journal.read(self.after, limit)
         except CursorGone:

@@ -1,8 +1,6 @@
 """What names alone tell of a property."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,8 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.core.values import Scalar
 from gateway.core.wellknown import guess
-
-DATA = Path(os.environ.get("HEARTHGATE_DATA", "data"))
+from tests.support.data import recorded
 
 TEMPERATURE = ("°C", "temperature")
 UNKNOWN = (None, None)
@@ -137,11 +134,10 @@ def test_letter_case_is_of_no_account(name: str, mask: int) -> None:
     assert guess(mixed, 900) == guess(name, 900)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="set HEARTHGATE_DATA to the folder of recorded input")
 def test_names_of_recorded_radio_sensors() -> None:
     """The whole vocabulary of a recording, so that a wrong guess is seen."""
     names: dict[str, Scalar] = {}
-    for line in (DATA / "rtl433-json" / "433mhz-2023-01-30-burst.jsonl").read_text().splitlines():
+    for line in recorded("rtl433-json", "433mhz-2023-01-30-burst.jsonl").read_text().splitlines():
         names |= {name: value for name, value in json.loads(line).items() if not isinstance(value, str)}
     understood = {name: guess(name, value) for name, value in names.items()}
     assert {name: told for name, told in understood.items() if told != UNKNOWN} == {

@@ -2,8 +2,6 @@
 
 import binascii
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +25,7 @@ from gateway.drivers.codecs.jsonlines import (
     encode_get_describe,
     encode_set,
 )
-
-DATA = Path(os.environ.get("HEARTHGATE_DATA", "data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="set HEARTHGATE_DATA to the folder of recorded input")
+from tests.support.data import recorded
 
 
 def one(text: str | bytes, **options: Any) -> Line:
@@ -411,31 +407,33 @@ def test_a_command_longer_than_a_line_is_not_sent() -> None:
 # --- recorded input
 
 
-def recorded(*names: str) -> list[Line]:
-    return [meaning for name in names for meaning in LineDecoder().feed((DATA / name).read_bytes())]
+def decode_recorded(*parts: str) -> list[Line]:
+    return LineDecoder().feed(recorded(*parts).read_bytes())
 
 
-@needs_data
-def test_recorded_lines_of_radio_sensors_are_all_understood() -> None:
+@pytest.mark.parametrize(
+    ("name", "count"), [("433mhz-2023-01-07", 620), ("433mhz-2023-01-30-burst", 166), ("915mhz-2024-06-05-to-10", 3124)]
+)
+def test_recorded_lines_of_radio_sensors_are_all_understood(name: str, count: int) -> None:
     """The recording's README: every line is valid JSON; statistics lines have nested lists."""
-    names = ["433mhz-2023-01-07", "433mhz-2023-01-30-burst", "915mhz-2024-06-05-to-10"]
-    found = recorded(*(f"rtl433-json/{name}.jsonl" for name in names))
-    assert len(found) == 620 + 166 + 3124
+    found = decode_recorded("rtl433-json", f"{name}.jsonl")
+    assert len(found) == count
     assert all(isinstance(meaning, Fields) for meaning in found)
 
 
-@needs_data
 def test_recorded_lines_of_many_devices_are_understood_but_for_the_broken_one() -> None:
-    found = recorded("json-lines-misc/tasmota-sensor.jsonl", "json-lines-misc/rtl433-single-lines.jsonl")
+    found = decode_recorded("json-lines-misc", "tasmota-sensor.jsonl")
     assert [meaning.reason for meaning in found if isinstance(meaning, Refusal)] == ["not-json"]
     assert isinstance(found[0], Fields)
     assert found[0].fields["SCD40.Temperature"] == 23.8
 
 
-@needs_data
-def test_recorded_lines_of_other_languages_are_refused_one_by_one() -> None:
+@pytest.mark.parametrize(
+    "folder", ["evohome-serial", "mysensors-serial", "rflink-serial", "otgw-boiler", "modbus-rtu", "dht-readings"]
+)
+def test_recorded_lines_of_other_languages_are_refused_one_by_one(folder: str) -> None:
     """A stick that speaks something else on a jsonlines link: counted drops, nothing else."""
-    for path in sorted([*DATA.glob("*-serial/*"), *DATA.glob("modbus-rtu/*"), *DATA.glob("otgw-boiler/*")]):
+    for path in sorted(recorded(folder).glob("*.*")):
         content = path.read_bytes()
         found = LineDecoder().feed(content)
         assert len(found) == content.count(b"\n")

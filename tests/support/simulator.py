@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from tests.support.wait import until_sync
 
@@ -35,7 +34,8 @@ class Simulator:
         self.layout: dict[str, Any] = {}
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
-        self._stdout, self._stderr = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
+        self._output: tuple[IO[bytes], IO[bytes]] | None = None
+        self._said = ("", "")
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -44,35 +44,44 @@ class Simulator:
 
     @property
     def stdout(self) -> str:
-        return _text(self._stdout.fileno())
+        """All that it has printed, also when it has ended."""
+        return self._said[0] if self._output is None else _text(self._output[0])
 
     @property
     def stderr(self) -> str:
-        return _text(self._stderr.fileno())
+        return self._said[1] if self._output is None else _text(self._output[1])
 
     def start(self) -> Self:
         """Start it, and wait until its ports can be opened."""
-        is_replay = self.arguments[0] == "replay"
+        self._output = (tempfile.TemporaryFile(), tempfile.TemporaryFile())  # noqa: SIM115 - closed in stop
         self._process = subprocess.Popen(
             [sys.executable, "-m", "firmware_sim", *self.arguments, "--json"],
             stdin=subprocess.PIPE,
-            stdout=self._stdout,
-            stderr=self._stderr,
+            stdout=self._output[0],
+            stderr=self._output[1],
             env=self._env,
         )
-        until_sync(self._has_link if is_replay else lambda: "\n" in self.stdout or self._has_ended(), what=str(self))
-        if self._has_ended() and self.process.returncode != 0:
+        is_replay = self.arguments[0] == "replay"
+        try:
+            until_sync(
+                self._has_link if is_replay else lambda: "\n" in self.stdout or self._has_ended(), what=str(self)
+            )
+            if self._has_ended() and self.process.returncode != 0:
+                raise AssertionError(f"{self} ended with {self.process.returncode}: {self.stderr}")
+        except BaseException:
             self.stop()
-            raise AssertionError(f"{self} ended with {self.process.returncode}")
+            raise
         if not is_replay:
             self.layout = json.loads(self.stdout.splitlines()[0])
         return self
 
     def stop(self) -> int:
         """End it and give its exit code; at once if it has ended already."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self._reap()
+        self.process.terminate()
+        try:
+            return self._reap()
+        finally:
+            self._keep_output()
 
     def wait(self, timeout_s: float = 60) -> int:
         """Wait for it to end by itself.
@@ -100,10 +109,8 @@ class Simulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        if error is not None and (said := self.stderr):
-            error.add_note(f"{self} said:\n{said}")
-        self._stdout.close()
-        self._stderr.close()
+        if error is not None and self.stderr:
+            error.add_note(f"{self} said:\n{self.stderr}")
 
     async def __aenter__(self) -> Self:
         return await asyncio.to_thread(self.start)
@@ -122,6 +129,12 @@ class Simulator:
     def _has_link(self) -> bool:
         return os.path.islink(_after(self.arguments, "--link")) or self._has_ended()
 
+    def _keep_output(self) -> None:
+        if self._output is not None:
+            self._said, output, self._output = (self.stdout, self.stderr), self._output, None
+            for file in output:
+                file.close()
+
     def _reap(self) -> int:
         try:
             return self.process.wait(_END_S)
@@ -138,6 +151,6 @@ def _after(arguments: Sequence[str], option: str) -> str:
     return arguments[arguments.index(option) + 1]
 
 
-def _text(file: int) -> str:
+def _text(file: IO[bytes]) -> str:
     """All that was written; the offset, which the child shares, is left alone."""
-    return os.pread(file, os.fstat(file).st_size, 0).decode()
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()

@@ -2,25 +2,21 @@
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
-from yarl import URL
 
-from gateway.core.change import Filter
 from gateway.core.registry import Token
 from gateway.outlets.http.answer import header_line
 from gateway.outlets.http.auth import Guard
-from gateway.outlets.http.conditional import MAX_WAIT_S, NO_PREFERENCES, Preferences, preferences, seconds
+from gateway.outlets.http.conditional import NO_PREFERENCES, Preferences, preferences
 from gateway.outlets.http.parking import Lot
 from gateway.outlets.http.problems import Problem
 
 T = TypeVar("T")
 
 BODY_TIMEOUT_S: Final = 20.0
-_MAX_GLOBS: Final = 64
 
 
 class Asked(Protocol):
@@ -80,6 +76,11 @@ class Call:
         return f"token:{self.token.name}" if self.token is not None else "anonymous"
 
     @property
+    def raw_query(self) -> str:
+        """The query string as sent."""
+        return self.request.rel_url.raw_query_string
+
+    @property
     def is_head(self) -> bool:
         """HEAD answers as GET would, without waiting."""
         return self.request.method == "HEAD"
@@ -129,6 +130,14 @@ class Call:
             self._has_place = False
             self._lot.leave()
 
+    def can_hold(self) -> bool:
+        """Takes a place in the lot if there is one."""
+        try:
+            self.take_place()
+        except Problem:
+            return False
+        return True
+
     def take_place(self) -> None:
         """Takes a place in the lot for the rest of this request.
 
@@ -140,11 +149,6 @@ class Call:
             self._has_place = True
 
     # -- what was sent -----------------------------------------------------------------------------------------------
-
-    def query(self, name: str, default: str = "") -> str:
-        """A query parameter; the last one if it was given more than once."""
-        values = parse_query(self.request.rel_url.raw_query_string).get(name)
-        return values[-1] if values else default
 
     async def body(self, kind: Callable[[bytes], T]) -> T:
         """The body, decoded by `kind` (a `msgspec.json.Decoder(...).decode`).
@@ -216,61 +220,6 @@ class Call:
         return Problem(
             "body-too-large", f"at most {self._max_body_bytes} bytes", members={"limit": self._max_body_bytes}
         )
-
-
-@lru_cache(maxsize=256)
-def parse_query(raw: str) -> dict[str, list[str]]:
-    """A query string's parameters; each may come more than once."""
-    found: dict[str, list[str]] = {}
-    for name, value in URL.build(path="/", query_string=raw, encoded=True).query.items():
-        found.setdefault(name, []).append(value)
-    return found
-
-
-def wait_of(values: dict[str, list[str]]) -> float | None:
-    """The `wait` parameter in seconds, None when there is none; more than `MAX_WAIT_S` is for the caller to cap, and to tell.
-
-    Raises:
-        Problem: bad-parameter.
-    """
-    if "wait" not in values:
-        return None
-    wait_s = seconds(values["wait"][-1])
-    if wait_s is None:
-        raise bad_parameter("wait", f"a number of seconds from 0 to {MAX_WAIT_S}")
-    return wait_s
-
-
-def limit_of(values: dict[str, list[str]], default: int, most: int) -> int:
-    """The `limit` parameter.
-
-    Raises:
-        Problem: bad-parameter.
-    """
-    text = values.get("limit", [str(default)])[-1]
-    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most:
-        return int(text)
-    raise bad_parameter("limit", f"a whole number from 1 to {most}")
-
-
-def filter_of(values: dict[str, list[str]]) -> Filter:
-    """The filter of the repeatable globs `thing`, `property` and `type`.
-
-    Raises:
-        Problem: bad-parameter.
-    """
-    globs = []
-    for name in ("thing", "property", "type"):
-        given = values.get(name, ["*"])
-        if len(given) > _MAX_GLOBS:
-            raise bad_parameter(name, f"at most {_MAX_GLOBS} globs")
-        globs.append(tuple(given))
-    return Filter(*globs)
-
-
-def bad_parameter(name: str, wanted: str) -> Problem:
-    """The problem of a query parameter with an impossible value."""
-    return Problem("bad-parameter", f"`{name}` has to be {wanted}", members={"parameter": name})
 
 
 def bad_body(slug: str, error: Exception) -> Problem:

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 from gateway.core.change import Entry, Filter
 from gateway.core.journal import Journal
 from gateway.outlets.http.answer import JSON, NO_STORE, Answer
-from gateway.outlets.http.call import Call, filter_of, limit_of, parse_query, wait_of
+from gateway.outlets.http.call import Call
 from gateway.outlets.http.conditional import MAX_WAIT_S
+from gateway.outlets.http.parameters import filter_of, limit_of, parse_query, wait_of
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -106,7 +107,7 @@ class Changes:
 
     async def poll(self, call: Call) -> Answer:
         """At once if something is there, else held for as long as was asked."""
-        ask = parse_ask(call.request.rel_url.raw_query_string)
+        ask = parse_ask(call.raw_query)
         journal = self._feed.journal
         if ask.since is None:
             return Answer(200, json_form([], journal.cursor(), False), JSON, _HEADERS)

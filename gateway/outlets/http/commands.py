@@ -9,8 +9,9 @@ import msgspec
 from gateway.core.commands import FINAL, Command, Commands
 from gateway.core.errors import ActionUnknown
 from gateway.outlets.http.answer import JSON, NO_STORE, Answer, of_json
-from gateway.outlets.http.call import Call, limit_of, parse_query
+from gateway.outlets.http.call import Call
 from gateway.outlets.http.conditional import MAX_WAIT_S
+from gateway.outlets.http.parameters import limit_of, parse_query
 from gateway.outlets.http.problems import Problem
 from gateway.outlets.http.resources import Shown, serve, show
 
@@ -41,7 +42,7 @@ class Setting:
         key = key_of(call)
         until_s = asyncio.get_running_loop().time() + wait_s
         command = await self._commands.submit(thing, name, value, cause=call.cause, key=key)
-        may_wait = wait_s > 0
+        may_wait = wait_s > 0 and call.can_hold()  # accepted it is: where no request can be held, the answer is 202
         while command.state not in FINAL and may_wait:
             moved = self._commands.moved(command.id)
             may_wait = await call.hold(moved, until_s)
@@ -76,7 +77,7 @@ class CommandList:
 
     async def all(self, call: Call) -> Answer:
         """The newest commands, newest first."""
-        limit = limit_of(parse_query(call.request.rel_url.raw_query_string), 100, 1000)
+        limit = limit_of(parse_query(call.raw_query), 100, 1000)
         return of_json({"commands": self._commands.recent()[:limit]})
 
     async def one(self, call: Call) -> Answer:

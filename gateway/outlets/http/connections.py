@@ -5,7 +5,7 @@ import logging
 import socket
 from collections import Counter
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -111,7 +111,7 @@ class Connection(web.RequestHandler):
         self.has_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
         client = str((transport.get_extra_info("peername") or ("",))[0])
         if not self._connections.welcome(client):
             problem = Problem("too-many-connections", f"{client} has too many connections open", headers=[RETRY_SOON])

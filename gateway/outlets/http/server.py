@@ -28,7 +28,7 @@ from gateway.outlets.http.pages import Pages
 from gateway.outlets.http.parking import Lot
 from gateway.outlets.http.problems import Problem, of_error
 from gateway.outlets.http.resources import Shown, serve, show
-from gateway.outlets.http.routes import Router
+from gateway.outlets.http.routes import Route, Router
 from gateway.outlets.http.status import AlertList, Status
 from gateway.outlets.http.stream import Streams, wants_stream
 from gateway.outlets.http.subscriptions import Subscriptions, Webhooks
@@ -144,6 +144,11 @@ class HttpOutlet:
             self._connections.pre_shutdown()
             await self._connections.shutdown(GRACE_S)
         self._servers.clear()
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """All that is served."""
+        return self._router.routes
 
     def status(self) -> dict[str, Any]:
         """The limits, and how near they are."""

@@ -19,7 +19,8 @@ class Status:
     """Serves `/status`, `/healthz`, `/readyz` and `/metrics`.
 
     Args:
-        status: what the gateway says of itself; `ready` (absent: true) says whether it can do its work, `waiting_for` why not.
+        status: what the gateway says of itself; `ready` (absent: true) says whether it can do its work, and
+            `waiting_for` what is missing.
         metrics: everything counted, in Prometheus' text format.
         http: what this outlet says of itself.
     """
@@ -44,9 +45,7 @@ class Status:
         """Whether it can do its work."""
         told = self._status()
         if not told.get("ready", True):
-            waiting = [str(reason) for reason in told.get("waiting_for", ())]
-            detail = "waiting for " + ", ".join(waiting) if waiting else "not ready yet"
-            raise Problem("not-ready", detail, members={"waiting_for": waiting}, headers=[RETRY_SOON])
+            raise Problem("not-ready", str(told.get("waiting_for") or "not ready yet"), headers=[RETRY_SOON])
         return of_json({"status": "ready"})
 
     async def metrics(self, call: Call) -> Answer:

@@ -8,7 +8,8 @@ import msgspec
 
 from gateway.core.registry import Registry
 from gateway.outlets.http.answer import JSON, NO_STORE, Answer, of_json
-from gateway.outlets.http.call import Call, bad_parameter, limit_of, parse_query
+from gateway.outlets.http.call import Call
+from gateway.outlets.http.parameters import bad_parameter, limit_of, parse_query
 from gateway.outlets.http.problems import RETRY_SOON, Problem
 from gateway.outlets.http.resources import Bell, Shown, check_write, serve, show
 
@@ -181,7 +182,7 @@ class Subscriptions:
     async def attempts(self, call: Call) -> Answer:
         """The newest attempts, newest first."""
         id = self._known(call)
-        values = parse_query(call.request.rel_url.raw_query_string)
+        values = parse_query(call.raw_query)
         before = _number("before", values["before"][-1]) if "before" in values else None
         found = await self._on.attempts(id, limit=limit_of(values, 100, 1000), before=before)
         return of_json({"attempts": found})
@@ -189,7 +190,7 @@ class Subscriptions:
     async def dead_letters(self, call: Call) -> Answer:
         """What could not be delivered, oldest first."""
         id = self._known(call)
-        values = parse_query(call.request.rel_url.raw_query_string)
+        values = parse_query(call.raw_query)
         after = _number("after", values["after"][-1]) if "after" in values else 0
         found = await self._on.dead_letters(id, limit=limit_of(values, 100, 1000), after=after)
         return of_json({"dead_letters": found})

@@ -1,5 +1,6 @@
 """Changes upstream over MQTT, commands down."""
 
-from gateway.outlets.mqtt.outlet import Mqtt, MqttSettings, MqttStatus
+from gateway.outlets.mqtt.outlet import Mqtt
+from gateway.outlets.mqtt.settings import MqttSettings, MqttStatus
 
 __all__ = ["Mqtt", "MqttSettings", "MqttStatus"]

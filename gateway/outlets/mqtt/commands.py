@@ -23,6 +23,9 @@ EXPIRES_S = 300
 """An outcome that nobody has fetched by then is of no use to anybody."""
 
 MAX_BODY = 4096
+MAX_INBOX = 256
+"""Commands that wait for us."""
+
 MAX_WAITING = 1000
 """Outcomes kept while the broker is away; the events lane has all of them anyway."""
 
@@ -71,6 +74,9 @@ class CommandsIn:
     def __init__(self, commands: Commands, state: State, topics: Topics) -> None:
         self.taken = 0
         self.refused = 0
+        self.dropped = 0
+        self._inbox: deque[tuple[Wire, Inbound]] = deque()
+        self._has_inbox = asyncio.Event()
         self._commands, self._state, self._topics = commands, state, topics
         self._requests: dict[str, list[_Request]] = {}
         self._outcomes: deque[_Outcome] = deque(maxlen=MAX_WAITING)
@@ -91,14 +97,22 @@ class CommandsIn:
         for request in requests or [_Request("", Inbound(topic="", body=b"", packet_id=0, qos=1, is_retained=False))]:
             self._tell(command, request)
 
-    async def take(self, wire: Wire) -> None:
-        """Submits what comes to the inbox, in order, for as long as the connection lasts."""
-        inbox = wire.inbox
+    def arrived(self, wire: Wire, message: Inbound) -> None:
+        """Takes in a message. Only those with QoS 0 can come faster than we acknowledge; too many of them are dropped."""
+        if len(self._inbox) >= MAX_INBOX:
+            self.dropped += 1
+            log.debug("mqtt: %s sends commands faster than they can be taken; one is dropped", wire.address)
+            return
+        self._inbox.append((wire, message))
+        self._has_inbox.set()
+
+    async def take(self) -> None:
+        """Submits what has arrived, in order, for ever: also what a connection that is lost by now has brought."""
         while True:
-            while not inbox:
-                wire.inbox_filled.clear()
-                await wire.inbox_filled.wait()
-            message = inbox.popleft()
+            while not self._inbox:
+                self._has_inbox.clear()
+                await self._has_inbox.wait()
+            wire, message = self._inbox.popleft()
             await self._handle(message)
             wire.acknowledge(message)
 
@@ -182,7 +196,8 @@ class CommandsIn:
 def parse_set(body: bytes, *, is_text: bool) -> tuple[Any, str]:
     """The value and the sender's id (empty: none) in the body of a `…/set`.
 
-    It is `{"value":…,"id":…}`, a JSON scalar, or the bare text that a property of text or an enum holds (`is_text`).
+    It is `{"value":…,"id":…}`, bare JSON, or the bare text that a property of text or an enum holds (`is_text`). Whether the value is
+    one that the property can take is not decided here.
 
     Raises:
         ProtocolError: it is none of these; its detail says why.
@@ -205,7 +220,7 @@ def parse_set(body: bytes, *, is_text: bool) -> tuple[Any, str]:
         return _unwrap(said)
     if is_text and not isinstance(said, str):
         said = text.strip()
-    return _scalar(said), ""
+    return said, ""
 
 
 def _unwrap(said: dict[str, Any]) -> tuple[Any, str]:
@@ -216,13 +231,7 @@ def _unwrap(said: dict[str, Any]) -> tuple[Any, str]:
         id = str(id)
     if not isinstance(id, str) or (id and not _ID.fullmatch(id)):
         raise ProtocolError("bad-id", "its \"id\" is not 1 to 64 of A-Z, a-z, 0-9, '.', '_', '-'")
-    return _scalar(said["value"]), id
-
-
-def _scalar(value: Any) -> Any:
-    if not isinstance(value, bool | int | float | str):
-        raise ProtocolError("no-scalar", "its value is neither a number, nor true or false, nor text")
-    return value
+    return said["value"], id
 
 
 def _properties(correlation: bytes | None) -> bytes:

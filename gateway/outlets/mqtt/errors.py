@@ -1,5 +1,6 @@
 """What can go wrong between us and a broker, and how the dialling has to take it."""
 
+import ssl
 from enum import Enum
 
 from gateway.core.errors import DeliveryError
@@ -8,7 +9,8 @@ from gateway.core.errors import DeliveryError
 class Trouble(Enum):
     """The kinds of trouble that call for different answers."""
 
-    AWAY = "away"  # not reachable, or no answer: try again soon
+    AWAY = "away"  # not reachable: try again soon
+    SILENT = "silent"  # took the connection and never answered: frozen, or it cannot read a CONNECT of MQTT 5
     EARLY_CLOSE = "early-close"  # closed before its CONNACK: perhaps it does not know MQTT 5
     PROTOCOL = "protocol"  # it says that it does not know this version of MQTT
     REFUSED = "refused"  # it does not want us: trying often will not help
@@ -53,6 +55,22 @@ def dismissal(where: str, code: int, name: str, server_says: str = "") -> Broker
     trouble = Trouble.TAKEN_OVER if code == 0x8E else Trouble.LOST
     what = f"the broker ended the connection: {_said(code, name, server_says)}"
     return BrokerError(where, trouble, what, _HINTS.get(code, ""))
+
+
+def unreachable(where: str, error: OSError, timeout_s: float) -> BrokerError:
+    """The error of a connection that could not be opened."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what, hint = (
+            f"its certificate is not accepted: {error.verify_message}",
+            "check mqtt.ca_file and the host's name",
+        )
+    elif isinstance(error, ssl.SSLError):
+        what, hint = f"no TLS with it: {error.reason or error}", "does that port speak TLS?"
+    elif isinstance(error, TimeoutError):
+        what, hint = f"no connection within {timeout_s:g} s", "is the network up, and the broker's name right?"
+    else:
+        what, hint = f"cannot connect: {error.strerror or error}", "is the broker running, and its name right?"
+    return BrokerError(where, Trouble.AWAY, what, hint)
 
 
 def _said(code: int, name: str, server_says: str) -> str:

@@ -23,7 +23,7 @@ FIRST_PACKET_ID = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Hello:
-    """What is said in the CONNECT. `will_topic` empty: no will."""
+    """What is said in the CONNECT; a probe says as little as possible."""
 
     client_id: str
     username: str = ""
@@ -31,6 +31,7 @@ class Hello:
     keepalive_s: int = 30
     will_topic: str = ""
     will_body: bytes = b""
+    is_probe: bool = False
 
     def __repr__(self) -> str:
         return f"Hello(client_id={self.client_id!r}, username={self.username!r})"
@@ -92,13 +93,16 @@ class Session:
         client.on_subscribe = self._on_subscribe
         if hello.username:
             client.username_pw_set(hello.username, hello.password or None)
-        if hello.will_topic:
+        if hello.will_topic and not hello.is_probe:
             client.will_set(hello.will_topic, hello.will_body, qos=1, retain=True)
 
     def say_hello(self) -> None:
         """Sends the CONNECT: clean start, no session at the broker."""
         if not self._is_5:
             self._client.connect("broker", keepalive=self._hello.keepalive_s)
+            return
+        if self._hello.is_probe:
+            self._client.connect("broker", keepalive=self._hello.keepalive_s, clean_start=True)
             return
         wishes = _properties(PacketTypes.CONNECT)
         wishes.ReceiveMaximum = MAX_COMMANDS

@@ -53,15 +53,16 @@ class States:
         self._dirty: deque[_Topic] = deque()
         self._has_dirty = asyncio.Event()
         self._has_warned = False
+        store.execute_soon(_TABLE)  # before the first topic is remembered, which may be before `open`
 
     async def open(self) -> None:
         """Recalls the topics of earlier runs, also of another base or gateway id; then learns those of what there is now."""
-        await self._store.execute(_TABLE)
+        await self._store.flush()
         for (text,) in await self._store.query("SELECT topic FROM mqtt_topics WHERE lane = ?", (_LANE,)):
             self._remembered.add(text)
             if text not in (self._names.status, self._names.info):
                 topic = self._parse(text)
-                self._topics.setdefault(topic.thing, {})[topic.name, topic.kind] = topic
+                self._topics.setdefault(topic.thing, {}).setdefault((topic.name, topic.kind), topic)
         for text in (self._names.status, self._names.info):
             self._remember(text)
         for thing in list(self._state.things):

@@ -8,25 +8,26 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.core.errors import ProtocolError
 from gateway.outlets.mqtt.address import Address
-from gateway.outlets.mqtt.errors import BrokerError, Trouble, dismissal, refusal
+from gateway.outlets.mqtt.errors import BrokerError, Trouble, dismissal, refusal, unreachable
 from gateway.outlets.mqtt.frames import PINGREQ, cut, publish_frame
 from gateway.outlets.mqtt.session import FIRST_PACKET_ID, Heard, Hello, Inbound, Session, Welcome
 from gateway.outlets.mqtt.slots import Slots
 
-MAX_INBOX = 256
-"""Commands that wait for us; only QoS 0 can come faster than we acknowledge, and what is too much is dropped."""
+ANSWER_S = 5.0
+"""How long a broker may take for each answer."""
 
 MAX_WINDOW = 32_000
 """Never more unacknowledged than this, so that a free packet id is found at once."""
 
 _WRITE_BUFFER = 262_144
+_FIRST_WORDS = (0x20, 0xE0)  # CONNACK; DISCONNECT, which MQTT 5 forbids at that moment and some send nevertheless
 _NO_RETAIN, _NO_QOS_1 = (0x9A, "Retain not supported"), (0x9B, "QoS not supported")
 
 log = logging.getLogger(__name__)
@@ -43,15 +44,21 @@ class Wire(asyncio.Protocol):
     """An MQTT connection. `open` it, then use it until `lost` returns; `close` or `abort` ends it.
 
     Args:
+        on_message: called with each message that comes to a subscription; `acknowledge` it when it has been dealt with.
         window: how many messages may be unacknowledged, at most; the broker's Receive Maximum may lower it.
     """
 
-    def __init__(self, address: Address, hello: Hello, *, version: int, window: int = 1000) -> None:
+    def __init__(
+        self,
+        address: Address,
+        hello: Hello,
+        *,
+        version: int,
+        on_message: "Callable[[Wire, Inbound], None]",
+        window: int = 1000,
+    ) -> None:
         self.address = address
         self.version = version
-        self.inbox: deque[Inbound] = deque()
-        self.inbox_filled = asyncio.Event()
-        self.inbox_dropped = 0
         self.in_flight = 0
         self.welcome: Welcome | None = None
         self._hello = hello
@@ -63,7 +70,7 @@ class Wire(asyncio.Protocol):
             MQTTProtocolVersion.MQTTv5 if version == 5 else MQTTProtocolVersion.MQTTv311,
             Heard(
                 welcome=self._on_welcome,
-                message=self._on_message,
+                message=lambda message: on_message(self, message),
                 subscribed=self._on_subscribed,
                 dismissed=self._on_dismissed,
                 send=self._send,
@@ -87,25 +94,29 @@ class Wire(asyncio.Protocol):
 
     # -- opening -----------------------------------------------------------------------------------------------------
 
-    async def open(self, *, tls: ssl.SSLContext | None, timeout_s: float) -> Welcome:
-        """Connects and says hello; returns the broker's welcome.
+    async def open(self, *, tls: ssl.SSLContext | None, timeout_s: float, answer_s: float) -> Welcome:
+        """Connects within `timeout_s` and says hello; returns the broker's welcome, if that comes within `answer_s`.
 
         Raises:
-            BrokerError: it could not be reached, did not answer within `timeout_s`, or refuses us. Nothing is left open.
+            BrokerError: it could not be reached, did not answer in time, or refuses us. Nothing is left open.
         """
         try:
             async with asyncio.timeout(timeout_s):
                 await self._loop.create_connection(
                     lambda: self, self.address.host, self.address.port, ssl=tls if self.address.is_tls else None
                 )
-                self._session.say_hello()
-                await self._answered.wait()
-        except (OSError, TimeoutError) as error:
+            self._session.say_hello()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(answer_s):
+                    await self._answered.wait()
+        except OSError as error:
             self.abort()
-            raise self._end or _unreachable(self.address, error, timeout_s) from error
+            raise self._end or unreachable(str(self.address), error, timeout_s) from error
         except BaseException:
             self.abort()
             raise
+        if not self._answered.is_set():
+            self._end = self._error(Trouble.SILENT, f"no answer within {answer_s:g} s", "is that port a broker's?")
         if self.welcome is None or self._end is not None:
             self.abort()
             raise self._end or self._error(Trouble.EARLY_CLOSE, "the broker closed the connection before it answered")
@@ -180,7 +191,7 @@ class Wire(asyncio.Protocol):
         return True
 
     def acknowledge(self, message: Inbound) -> None:
-        """A message from the inbox has been dealt with; the broker may send another."""
+        """A message has been dealt with; the broker may send another."""
         if not self._closed.is_set():
             self._session.acknowledge(message)
 
@@ -242,6 +253,8 @@ class Wire(asyncio.Protocol):
         self._heard_s = self._loop.time()
         stream = self._rest + data if self._rest else data
         try:
+            if self.welcome is None and stream[0] not in _FIRST_WORDS:
+                raise ProtocolError("no-connack", repr(stream[:16]))
             acks, others, taken = cut(stream)
             self._rest = stream[taken:]
             if acks:
@@ -250,7 +263,8 @@ class Wire(asyncio.Protocol):
                 self._session.feed(packet)
         except ProtocolError as error:
             if self._end is None:
-                trouble = Trouble.LOST if self.welcome else Trouble.EARLY_CLOSE
+                early = Trouble.AWAY if error.reason == "no-connack" else Trouble.EARLY_CLOSE
+                trouble = Trouble.LOST if self.welcome else early
                 self._end = self._error(trouble, f"it sends what is no MQTT: {error}", "is that port a broker's?")
             self.abort()
 
@@ -292,14 +306,6 @@ class Wire(asyncio.Protocol):
             self._slots.give()
             found[0].acked(found[1], reason)
 
-    def _on_message(self, message: Inbound) -> None:
-        if len(self.inbox) >= MAX_INBOX:
-            self.inbox_dropped += 1
-            log.debug("mqtt: %s sends commands faster than they can be taken; one is dropped", self.address)
-            return
-        self.inbox.append(message)
-        self.inbox_filled.set()
-
     def _on_subscribed(self, codes: list[int]) -> None:
         self._refused_filters = any(code >= 0x80 for code in codes)
         self._granted.set()
@@ -325,18 +331,3 @@ class Wire(asyncio.Protocol):
 
     def _error(self, trouble: Trouble, what: str, hint: str = "") -> BrokerError:
         return BrokerError(str(self.address), trouble, what, hint)
-
-
-def _unreachable(address: Address, error: OSError, timeout_s: float) -> BrokerError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        what, hint = (
-            f"its certificate is not accepted: {error.verify_message}",
-            "check mqtt.ca_file and the host's name",
-        )
-    elif isinstance(error, ssl.SSLError):
-        what, hint = f"no TLS with it: {error.reason or error}", "does that port speak TLS?"
-    elif isinstance(error, TimeoutError):
-        what, hint = f"no answer within {timeout_s:g} s", "is that port a broker's, and the network up?"
-    else:
-        what, hint = f"cannot connect: {error.strerror or error}", "is the broker running, and its name right?"
-    return BrokerError(str(address), Trouble.AWAY, what, hint)

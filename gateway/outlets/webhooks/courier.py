@@ -45,6 +45,10 @@ class Courier:
         self.sleep = sleep
         self.sent = 0
 
+    def take(self, sender: Sender) -> None:
+        """Uses another sender from now on."""
+        self._sender = sender
+
     async def send(self, url: str, keys: Keys, message: Message) -> Outcome:
         """One attempt, with a timestamp and signature of its own (W-5, W-12)."""
         now_s = self._clock.wall_s()
@@ -73,7 +77,12 @@ class Courier:
                 " or set gateway.trust_clock = true",
             )
             await self.sleep(LOOK_AGAIN_S)
-        self._alerts.clear(HELD, "clock")
+        self.clear_alert()
+
+    def clear_alert(self) -> None:
+        """Says that the clock is right again, if it is."""
+        if not self.is_held:
+            self._alerts.clear(HELD, "clock")
 
     def attempt_of(self, message: Message, outcome: Outcome, attempt: int = 1, next_s: float | None = None) -> Attempt:
         """The record of an attempt that has just ended."""

@@ -2,20 +2,20 @@
 
 `slug` is the kind of problem an outlet shows, `field` the member of the request that is at fault (`""`: none).
 
-    RegistryError
+    GatewayError
       SubscriptionError
-        SubscriptionUnknown  SubscriptionInvalid  SubscriptionFixed  SubscriptionStopped  RotationUnderWay  TooManySubscriptions
+        SubscriptionUnknown  SubscriptionInvalid  SubscriptionFixed  RotationUnderWay  TooManySubscriptions
         DeadLetterUnknown  ChangeUnknown
-    DeliveryError
-      UrlRefused
+      DeliveryError
+        UrlRefused
 """
 
 from typing import ClassVar
 
-from gateway.core.errors import DeliveryError, RegistryError
+from gateway.core.errors import DeliveryError, GatewayError
 
 
-class SubscriptionError(RegistryError):
+class SubscriptionError(GatewayError):
     """Something about a subscription that the asker has to know."""
 
     slug: ClassVar[str] = "conflict"
@@ -43,12 +43,6 @@ class SubscriptionFixed(SubscriptionError):
     def __init__(self, name: str) -> None:
         self.hint = "change [[webhooks.subscriptions]] in the configuration, then reload"
         super().__init__(f"the subscription {name!r} is made by the configuration")
-
-
-class SubscriptionStopped(SubscriptionError):
-    def __init__(self, name: str, state: str) -> None:
-        self.hint = 'set its state to "active" first'
-        super().__init__(f"the subscription {name!r} is {state}")
 
 
 class RotationUnderWay(SubscriptionError):

@@ -33,8 +33,11 @@ _DEAD: Final = "n, id, seq, type, time, reason, status, attempts, body"
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt. `n` counts the failed ones on disk (0: not on disk), `id` is the `webhook-id`, `time` when it ended, `answer` the beginning
-    of what the receiver said, `next_s` the seconds until the next attempt."""
+    """One attempt.
+
+    `n` counts the failed ones on disk (0: not on disk), `id` is the `webhook-id`, `time` when it ended, `answer` the beginning of what the
+    receiver said, `next_s` the seconds until the next attempt.
+    """
 
     n: int = 0
     id: str

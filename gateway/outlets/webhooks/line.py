@@ -1,9 +1,11 @@
 """One subscription's line: its changes in order, one request at a time, the next only after a 2xx or a durable dead letter."""
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -11,6 +13,7 @@ import msgspec
 from gateway.core.change import Entry
 from gateway.core.clock import Clock, format_time
 from gateway.core.cursors import Cursors
+from gateway.core.errors import JournalDamaged
 from gateway.core.journal import Journal
 from gateway.outlets.reader import Reader
 from gateway.outlets.webhooks.courier import Courier, Keys
@@ -25,6 +28,7 @@ MAX_BATCH_BYTES: Final = 200_000
 SAVE_EVERY: Final = 500
 """A cursor that passes only rows that nobody wants is written this seldom."""
 RING: Final = 50
+WARN_EVERY_S: Final = 600.0
 
 Doing = Literal["idle", "delivering", "retrying", "holding", "stopped"]
 
@@ -56,10 +60,12 @@ class Account:
     failing_since: str | None = None
     next_attempt: str | None = None
     seconds_a_seq: float = 0.0
+    warned_mono_s: float | None = None
+    is_told: bool = False
     successes: deque[tuple[Message, Outcome, int, float]] = field(default_factory=lambda: deque(maxlen=RING))
 
 
-class Stopped(Exception):  # noqa: N818 - not an error of ours, but the end of a line
+class Stopped(Exception):
     """The line ends by itself: the receiver has said so, or has failed for too long."""
 
     def __init__(self, state: State, reason: str) -> None:
@@ -75,7 +81,9 @@ class Line:
     with the same id, and loses nothing.
     """
 
-    def __init__(self, record: Record, tools: Tools, account: Account, *, after: int, standing: Standing | None) -> None:
+    def __init__(
+        self, record: Record, tools: Tools, account: Account, *, after: int, standing: Standing | None
+    ) -> None:
         self.position = after
         self.doing: Doing = "idle"
         self.trial = standing.trial if standing else Trial()
@@ -90,6 +98,11 @@ class Line:
         self._failed_mono_s: float | None = None
         account.failing_since = standing.since if standing else None
 
+    @property
+    def standing(self) -> Standing:
+        """What is remembered of failures, for the line that goes on after this one."""
+        return Standing(self._message_seq, self._singly, self.trial, self._account.failing_since)
+
     def renew_keys(self, record: Record) -> None:
         """Takes over rotated secrets, from the next attempt on."""
         self._record, self._keys = record, Keys(record)
@@ -100,25 +113,31 @@ class Line:
         Raises:
             Stopped: the subscription is to be stopped.
         """
-        journal = self._tools.journal
         try:
-            while True:
-                moved = journal.moved()  # taken before reading, so no wake is missed
-                batch = await self._reader.peek(READ_ROWS)
-                waiting = deque(batch.entries)
-                while waiting:
-                    parcel = self._cut(waiting)
-                    done = await self._deliver(parcel)
-                    for _ in range(done):
-                        waiting.popleft()
-                self._pass(batch.after)
-                if self.position >= journal.head:
-                    self.doing = "idle"
-                    await moved.wait()
+            await self._run()
+        except JournalDamaged:
+            # the owner of the journal has heard of it too, and ends everything that reads it
+            await asyncio.Event().wait()
         finally:
             self._tools.cursors.move(self._record.cursor_name, self.position)
 
     # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        journal = self._tools.journal
+        while True:
+            moved = journal.moved()  # taken before reading, so no wake is missed
+            before = self._reader.after
+            batch = await self._reader.peek(READ_ROWS)
+            waiting = deque(batch.entries)
+            while waiting:
+                done = await self._deliver(self._cut(waiting))
+                for _ in range(done):
+                    waiting.popleft()
+            self._pass(batch.after)
+            if self.position >= journal.head or batch.after == before:
+                self.doing = "idle"
+                await moved.wait()
 
     def _cut(self, waiting: deque[Entry]) -> list[Entry]:
         """What goes into the next delivery: one change, or as many as the subscription takes together.
@@ -128,7 +147,7 @@ class Line:
         parcel, size = [waiting[0]], len(waiting[0].body)
         if waiting[0].seq <= self._singly:
             return parcel
-        for entry in list(waiting)[1 : self._record.batch]:
+        for entry in islice(waiting, 1, self._record.batch):
             size += len(entry.body)
             if size > MAX_BATCH_BYTES or parcel[-1].seq == self._message_seq:
                 break
@@ -252,7 +271,9 @@ class Line:
         a_seq_s = outcome.duration_s / max(1, message.seqs[1] - self.position)
         account.seconds_a_seq += (a_seq_s - account.seconds_a_seq) * (0.1 if account.seconds_a_seq else 1.0)
         if account.failing_since is not None:
-            log.info("webhook %s: delivers again, after failing since %s", self._name, account.failing_since)
+            if account.is_told:
+                log.info("webhook %s: delivers again, after failing since %s", self._name, account.failing_since)
+            account.is_told = False
             account.failing_since = None
             self._tools.ledger.stands(self._record.id, None)
         self.trial = Trial()
@@ -267,15 +288,20 @@ class Line:
         self.doing = "retrying"
         if account.failing_since is None:
             account.failing_since = account.last_failure
-            log.warning("webhook %s: %s fails: %s; it waits and tries again", self._name, message.id, outcome.reason)
-        else:
-            log.debug(
-                "webhook %s: attempt %d of %s fails: %s", self._name, self.trial.attempts, message.id, outcome.reason
-            )
+        self._tell_failure(message, outcome)
         attempt: Attempt = tools.courier.attempt_of(message, outcome, self.trial.attempts, delay_s)
         tools.ledger.failed(self._record.id, attempt)
-        standing = Standing(message.seqs[1], self._singly, self.trial, account.failing_since)
-        tools.ledger.stands(self._record.id, standing)
+        tools.ledger.stands(self._record.id, self.standing)
+
+    def _tell_failure(self, message: Message, outcome: Outcome) -> None:
+        """A warning when failing begins, but not at each turn of a receiver that comes and goes."""
+        account, now_s = self._account, self._tools.clock.mono_s()
+        is_quiet = account.warned_mono_s is not None and now_s - account.warned_mono_s < WARN_EVERY_S
+        if account.is_told or is_quiet:
+            log.debug("webhook %s: attempt %d of %s: %s", self._name, self.trial.attempts, message.id, outcome.reason)
+            return
+        account.is_told, account.warned_mono_s = True, now_s
+        log.warning("webhook %s: %s fails: %s; it waits and tries again", self._name, message.id, outcome.reason)
 
     @property
     def _name(self) -> str:

@@ -36,6 +36,8 @@ _METADATA: Final = frozenset(
 """Where cloud providers hand credentials to whoever asks from inside."""
 
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address
+_THIS_NETWORK: Final = IPv4Network("0.0.0.0/8")
+_BROADCAST: Final = IPv4Address("255.255.255.255")
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 _RELAYS: Final = IPv4Network("192.88.99.0/24")  # 6to4 relays, RFC 7526
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -66,6 +68,7 @@ class Policy:
         self._networks = tuple(_network(item) for item in allow if item not in NAMES)
         self._own_ports = frozenset(own_ports)
         self._is_own = is_own or is_local
+        self._judge = lru_cache(maxsize=1024)(self._judge_url)  # asked at each attempt; a refusal is not kept
 
     def check_url(self, text: str) -> URL:
         """The URL to call, as far as its text can tell; addresses are judged when connecting.
@@ -73,16 +76,7 @@ class Policy:
         Raises:
             UrlRefused: with what, why and the mend.
         """
-        url = parse_url(text)
-        host = _host_of(url)
-        address = _literal(host)
-        if address is not None:
-            self.check_address(address, url.port or 0, url.scheme)
-        elif host == "localhost" or host.endswith(".localhost"):
-            self.check_address(IPv4Address("127.0.0.1"), url.port or 0, url.scheme)
-        elif url.scheme == "http" and not (self._names - {"public-https"} or self._networks):
-            raise UrlRefused(host, "plain http is not allowed anywhere", "use https, or widen webhooks.allow")
-        return url
+        return self._judge(text)
 
     def check_address(self, address: Address, port: int, scheme: str) -> None:
         """Returns when this address may be connected to.
@@ -117,6 +111,18 @@ class Policy:
                     'use https, or add "public-http" to webhooks.allow',
                 )
         raise UrlRefused(str(address), _WHY[kind], _mend(kind, real))
+
+    def _judge_url(self, text: str) -> URL:
+        url = parse_url(text)
+        host = _host_of(url)
+        address = _literal(host)
+        if address is not None:
+            self.check_address(address, url.port or 0, url.scheme)
+        elif host == "localhost" or host.endswith(".localhost"):
+            self.check_address(IPv4Address("127.0.0.1"), url.port or 0, url.scheme)
+        elif url.scheme == "http" and not (self._names - {"public-https"} or self._networks):
+            raise UrlRefused(host, "plain http is not allowed anywhere", "use https, or widen webhooks.allow")
+        return url
 
 
 def parse_url(text: str) -> URL:
@@ -186,9 +192,9 @@ def _never(address: Address) -> str:
     """Why no setting opens this address; `""` when one may."""
     if address.is_multicast:
         return "a multicast address is many machines"
-    if address.is_unspecified or address in IPv4Network("0.0.0.0/8"):
+    if address.is_unspecified or address in _THIS_NETWORK:
         return "an unspecified address is this machine, or none"
-    if address == IPv4Address("255.255.255.255"):
+    if address == _BROADCAST:
         return "a broadcast address is many machines"
     return ""
 

@@ -49,8 +49,15 @@ class Sender(Protocol):
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """One attempt; whatever goes wrong on the way is an outcome, not an error. Cancelling it closes its connection."""
 
-    async def check(self, url: str) -> None:
-        """Judges a URL, with the addresses that its name has now if it has any.
+    def check(self, url: str) -> None:
+        """Judges a URL by its text.
+
+        Raises:
+            UrlRefused: deliveries would not be allowed there.
+        """
+
+    async def check_address(self, url: str) -> None:
+        """Judges a URL with the addresses that its name has now, if it has any; takes `CHECK_S` at most.
 
         Raises:
             UrlRefused: deliveries would not be allowed there.
@@ -98,13 +105,18 @@ class HttpSender:
             outcome = Outcome(None, _say(error))
         return outcome._replace(duration_s=time.monotonic() - begun_s)
 
-    async def check(self, url: str) -> None:
+    def check(self, url: str) -> None:
+        self._policy.check_url(url)
+
+    async def check_address(self, url: str) -> None:
         target = self._policy.check_url(url)
         host = target.raw_host or ""
         if host.replace(".", "").isdigit() or ":" in host:
             return
         resolver = Resolver(self._policy, target.scheme, self._lookup, self._permits)
-        with contextlib.suppress(OSError):  # a name that nobody knows yet may be known when there is something to deliver
+        with contextlib.suppress(
+            OSError
+        ):  # a name that nobody knows yet may be known when there is something to deliver
             async with asyncio.timeout(CHECK_S):
                 await resolver.resolve(host, target.port or 0)
 
@@ -116,10 +128,11 @@ class HttpSender:
     async def _exchange(self, url: URL, headers: Mapping[str, str], body: bytes) -> Outcome:
         session = self._sessions.get(url.scheme) or self._open(url.scheme)
         async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            asked_s = retry_after(response.headers, self._wall_s())
             answer = await _read(response)
-            reason = "" if 200 <= response.status < 300 else f"answered {response.status}"
-            return Outcome(response.status, reason, answer, asked_s)
+            if 200 <= response.status < 300:
+                return Outcome(response.status, "", answer)
+            asked_s = retry_after(response.headers, self._wall_s())
+            return Outcome(response.status, f"answered {response.status}", answer, asked_s)
 
     def _open(self, scheme: str) -> aiohttp.ClientSession:
         """One session for each scheme: whether a public address may be called depends on it."""

@@ -25,6 +25,7 @@ MAX_SUBSCRIPTIONS: Final = 500
 MAX_GLOBS: Final = 50
 MAX_BATCH: Final = 1000
 EVERYTHING: Final = ("*",)
+NEW_VALUES: Final = ("property.changed",)
 
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 _GLOB: Final = re.compile(r"[\x21-\x7e]{1,128}")
@@ -40,7 +41,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     url: str
-    events: tuple[str, ...] = EVERYTHING
+    events: tuple[str, ...] = NEW_VALUES
     things: tuple[str, ...] = EVERYTHING
     properties: tuple[str, ...] = EVERYTHING
     batch: int = 1
@@ -78,15 +79,19 @@ CURSOR_PREFIX: Final = "webhook:"
 
 
 class Fixed(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription from the configuration. `secret` holds one secret or, during a rotation, several parted by white space, newest first."""
+    """A subscription from the configuration.
+
+    `secret` holds one secret or, during a rotation, several parted by white space, newest first; `fault` says why there is none.
+    """
 
     name: str
     url: str
     secret: str
-    events: Sequence[str] = EVERYTHING
+    events: Sequence[str] = NEW_VALUES
     things: Sequence[str] = EVERYTHING
     properties: Sequence[str] = EVERYTHING
     batch: int = 1
+    fault: str = ""
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -106,12 +111,39 @@ class Rotated(msgspec.Struct, frozen=True):
     """A new secret, shown this once, and until when the old one signs as well."""
 
     secret: str
-    old_secret_until: str
+    old_until: str
 
 
 def new_id() -> str:
     """An id that nobody guesses by counting."""
     return "s" + secrets.token_hex(6)
+
+
+def checked(
+    *,
+    url: str | None = None,
+    events: Sequence[str] | None = None,
+    things: Sequence[str] | None = None,
+    properties: Sequence[str] | None = None,
+    name: str | None = None,
+    batch: int | None = None,
+) -> dict[str, Any]:
+    """The settings that are given, checked; the URL's address is for the sender to judge.
+
+    Raises:
+        SubscriptionInvalid: one cannot be so.
+    """
+    settings: dict[str, Any] = {}
+    for field, globs in (("events", events), ("things", things), ("properties", properties)):
+        if globs is not None:
+            settings[field] = check_globs(field, globs)
+    if url is not None:
+        settings["url"] = url
+    if name is not None:
+        settings["name"] = check_name(name)
+    if batch is not None:
+        settings["batch"] = check_batch(batch)
+    return settings
 
 
 def check_name(name: str) -> str:

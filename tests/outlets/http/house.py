@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from gateway.core.clock import Clock
 from gateway.core.commands import Command
 from gateway.core.core import Core, open_core, open_registry
 from gateway.core.core import Settings as CoreSettings
+from gateway.core.intake import Intake
 from gateway.core.registry import Registry
 from gateway.core.things import Description, PropertyDescription, RuleBook
 from gateway.outlets.http import HttpOutlet
-from gateway.outlets.http.subscriptions import Webhooks
+from gateway.outlets.webhooks import Webhooks
+from gateway.outlets.webhooks.policy import Policy
+from gateway.outlets.webhooks.sender import HttpSender
 
 LINK = "sim"
 
@@ -64,13 +67,18 @@ class House:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def intake(self) -> Intake:
+        """The door of the one link there is."""
+        return Intake(self.core.sources, LINK)
+
     def client(self, who: str | None = "all", **more: Any) -> httpx.AsyncClient:
         """A client with one of the tokens: read, control, admin, all; None for none."""
         headers = {"Authorization": f"Bearer {self.secrets[who]}"} if who else {}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False, **more)
 
     def report(self, thing: str = "hall", **values: Any) -> None:
-        self.core.sources.intake(LINK).report(thing, values)
+        self.intake.report(thing, values)
 
     async def settle(self) -> None:
         """Returns when everything said so far is visible."""
@@ -94,7 +102,8 @@ async def open_house(
     settings: Settings | None = None,
     *,
     core: CoreSettings | None = None,
-    webhooks: Callable[[Core, Registry], Webhooks] | None = None,
+    with_webhooks: bool = False,
+    secrets: dict[str, str] | None = None,
 ) -> AsyncIterator[House]:
     """Opens it with a thing `hall`, and closes everything again."""
     clock = Clock()
@@ -102,6 +111,7 @@ async def open_house(
     inside.start([LINK])
     registry = open_registry(path, clock)
     told: dict[str, Any] = {"ready": True}
+    webhooks = _webhooks(inside, registry) if with_webhooks else None
     outlet = HttpOutlet(
         settings or Settings(),
         journal=inside.journal,
@@ -111,26 +121,47 @@ async def open_house(
         alerts=inside.alerts,
         registry=registry,
         clock=clock,
-        webhooks=webhooks(inside, registry) if webhooks else None,
+        webhooks=webhooks,
         status=lambda: told,
         metrics=lambda: b"# HELP hearthgate_up Whether it runs.\n# TYPE hearthgate_up gauge\nhearthgate_up 1\n",
     )
     scopes = {"read": ["read"], "control": ["control"], "admin": ["admin"], "all": ["read", "control", "admin"]}
-    secrets = {name: (await registry.create_token(name, given))[1] for name, given in scopes.items()}
+    if secrets is None:
+        secrets = {name: (await registry.create_token(name, given))[1] for name, given in scopes.items()}
     port = int((await outlet.start())[0].rpartition(":")[2])
     house = House(inside, registry, outlet, port, secrets, told=told)
-    inside.sources.intake(LINK).describe("hall", HALL)
+    house.intake.describe("hall", HALL)
     house.report(temperature=20.5, setpoint=19.0, mode="heat", light=False)
     await house.settle()
-    device = asyncio.create_task(inside.commands.serve(LINK, house.send), name="device")
-    try:
+    async with AsyncExitStack() as stack:
+        stack.callback(registry.close)
+        stack.push_async_callback(inside.close)
+        stack.push_async_callback(outlet.stop)
+        await stack.enter_async_context(_running(inside.commands.serve(LINK, house.send)))
+        if webhooks is not None:
+            await webhooks.open()
+            await stack.enter_async_context(_running(webhooks.run()))
         yield house
+
+
+def _webhooks(core: Core, registry: Registry) -> Webhooks:
+    return Webhooks(
+        gateway_id="hall-pi",
+        journal=core.journal,
+        store=core.store,
+        cursors=core.cursors,
+        registry=registry,
+        alerts=core.alerts,
+        clock=core.clock,
+        sender=HttpSender(Policy(["loopback"]), timeout_s=5),
+    )
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
     finally:
-        device.cancel()
-        await asyncio.gather(device, return_exceptions=True)
-        await outlet.stop()
-        await inside.close()
-        registry.close()
-
-
-__all__ = ["HALL", "LINK", "House", "Settings", "open_house", "replace"]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -78,13 +78,25 @@ async def test_with_open_read_the_lan_may_read_but_never_write(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "127.0.0.1:8420", "[::1]:8420", "[fe80::1%25eth0]:80", "localhost", "Hall.LOCAL:8420", "hall.local.", "PI.example:1"]
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1:8420",
+        "[::1]:8420",
+        "[fe80::1%25eth0]:80",
+        "localhost",
+        "Hall.LOCAL:8420",
+        "hall.local.",
+        "PI.example:1",
+    ],
 )
 async def test_it_answers_to_its_own_names(house: House, http: httpx.AsyncClient, host: str) -> None:
     assert (await http.get("/api/v1/things", headers={"Host": host})).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "local", "evil.local.example", "", "[", "1.2.3", "a@127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "local", "evil.local.example", "", "[", "1.2.3", "a@127.0.0.1"]
+)
 async def test_another_host_name_is_turned_away(http: httpx.AsyncClient, host: str) -> None:
     """DNS rebinding: the page of an attacker whose name resolves to the gateway."""
     answer = await http.get("/healthz", headers={"Host": host})

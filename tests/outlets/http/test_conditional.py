@@ -76,7 +76,9 @@ def test_no_header_can_break_the_parsers(field: str) -> None:
     seconds(field)
 
 
-@pytest.mark.parametrize("field", ["a" + " " * 8000 + "x", "a" * 8000 + " !", '"' * 8000, "W/" * 4000, "wait=" + ";" * 8000, " \t" * 4000])
+@pytest.mark.parametrize(
+    "field", ["a" + " " * 8000 + "x", "a" * 8000 + " !", '"' * 8000, "W/" * 4000, "wait=" + ";" * 8000, " \t" * 4000]
+)
 def test_no_header_takes_long_to_parse(field: str) -> None:
     """A quadratic pattern would need seconds of the loop's time here."""
     begun_s = time.process_time()
@@ -102,7 +104,9 @@ async def test_an_unquoted_tag_gets_the_whole_answer(http: httpx.AsyncClient, pa
     assert (await http.get(path, headers={"If-None-Match": tag})).status_code == 200
 
 
-async def test_a_records_tag_is_the_seq_of_its_last_row_and_moves_with_it_alone(house: House, http: httpx.AsyncClient) -> None:
+async def test_a_records_tag_is_the_seq_of_its_last_row_and_moves_with_it_alone(
+    house: House, http: httpx.AsyncClient
+) -> None:
     before = await http.get(SETPOINT)
     await house.said(temperature=25.0)
     assert (await http.get(SETPOINT)).headers["ETag"] == before.headers["ETag"]
@@ -200,7 +204,9 @@ async def test_observe_tells_at_once_of_a_change_between_two_requests(house: Hou
     assert (await http.get(f"{SETPOINT}/observe")).json() == 24.0
 
 
-async def test_observe_says_the_same_again_when_nothing_came(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_observe_says_the_same_again_when_nothing_came(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gateway.outlets.http.things.OBSERVE_S", 0.05)
     answer = await http.get(f"{SETPOINT}/observe")
     assert (answer.status_code, answer.json()) == (200, 19.0)

@@ -75,9 +75,12 @@ function take(change) {
   else if (change.type === "thing.removed") { things.delete(change.thing); showThings(things, set); }
   else if (change.type.startsWith("property.") && thing && thing.properties[change.name] && "value" in change) {
     const record = thing.properties[change.name];
-    Object.assign(record, { value: change.value, time: change.time, quality: change.quality || "good",
-      reason: change.reason || null, seq: change.seq });
+    const quality = change.quality || "good";
+    const isOld = (quality === "stale" || quality === "bad") && record.time;   // keeps the time at which it was right
+    Object.assign(record, { value: change.value, quality, reason: change.reason || null, seq: change.seq,
+      time: isOld ? record.time : change.time });
     updateThing(thing, change.name);
+    if (record.target !== null && record.target !== change.value) later(`thing ${change.thing}`, () => readThing(change.thing));
   } else if (change.thing) later(`thing ${change.thing}`, () => readThing(change.thing));
 }
 

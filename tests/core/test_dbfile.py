@@ -1,0 +1,102 @@
+"""The file: whole or not at all, told from noise, set aside with nothing lost."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.core.dbfile import open_database, set_aside
+from gateway.core.errors import JournalDamaged
+
+NOW = "2026-11-23T16:00:00.120Z"
+
+
+def made(path: Path, rows: int = 300) -> bytes:
+    """A file with rows in it, closed; its bytes."""
+    connection = open_database(path, "power")
+    connection.executemany("INSERT INTO changes VALUES (?, ?)", [(seq, b"x" * 500) for seq in range(1, rows + 1)])
+    connection.close()
+    return path.read_bytes()
+
+
+def noise(path: Path, start: int, size: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(os.urandom(size))
+
+
+def test_a_new_file_is_the_owners_alone_with_what_is_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    old = os.umask(0)
+    try:
+        connection = open_database(path, "power")
+        connection.execute("INSERT INTO meta VALUES ('a', 'b')")
+        for one in tmp_path.iterdir():
+            assert stat.S_IMODE(one.stat().st_mode) == 0o600, one
+        assert {one.name for one in tmp_path.iterdir()} == {"journal.db", "journal.db-wal", "journal.db-shm"}
+        connection.close()
+    finally:
+        os.umask(old)
+
+
+def test_a_half_made_file_of_a_crash_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "journal.db.new").write_bytes(b"half")
+    (tmp_path / "journal.db.new-wal").write_bytes(b"half")
+    open_database(tmp_path / "journal.db", "power").close()
+    assert {one.name for one in tmp_path.iterdir()} == {"journal.db"}
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "header": lambda path: noise(path, 0, 100),
+    "whole": lambda path: noise(path, 0, path.stat().st_size),
+    "cut": lambda path: os.truncate(path, 100),
+    "empty": lambda path: os.truncate(path, 0),
+    "text": lambda path: path.write_text("this is no database " * 500),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "other tables": lambda path: (path.unlink(), _foreign(path)),
+    "gone, its wal is not": lambda path: path.rename(path.with_name("journal.db-wal")),
+}
+
+
+def _foreign(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript("CREATE TABLE changes (a); PRAGMA user_version=1;")
+    connection.close()
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_damage_is_told_and_set_aside_as_it_is(tmp_path: Path, harm: str) -> None:
+    """Every kind is `JournalDamaged`; afterwards a new one opens, and the old bytes are under the dated name."""
+    path = tmp_path / "journal.db"
+    made(path)
+    HARM[harm](path)
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir() if one.is_file()}
+    with pytest.raises(JournalDamaged) as failure:
+        open_database(path, "power")
+    assert failure.value.hint
+    aside = set_aside(path, NOW)
+    assert aside.name == "journal.damaged-20261123T160000.db"
+    for name, content in before.items():
+        assert (tmp_path / name.replace("journal.db", aside.name)).read_bytes() == content
+    open_database(path, "power").close()
+
+
+def test_nothing_that_was_set_aside_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    names = set()
+    for number in range(3):
+        path.write_text(f"noise {number}")
+        names.add(set_aside(path, NOW).name)
+    assert len(names) == 3
+    assert {(tmp_path / name).read_text() for name in names} == {"noise 0", "noise 1", "noise 2"}
+
+
+def test_a_folder_that_cannot_be_used_is_no_damage(tmp_path: Path) -> None:
+    """That is for a person to mend: the error says where."""
+    with pytest.raises(OSError, match="nowhere"):
+        open_database(tmp_path / "nowhere" / "journal.db", "power")

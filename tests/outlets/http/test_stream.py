@@ -1,0 +1,188 @@
+"""The lossless feed as server-sent events, read by an SSE client that others wrote, and by eye."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from httpx_sse import ServerSentEvent, aconnect_sse
+
+from gateway.outlets.http.stream import wants_stream
+from tests.outlets.http.house import House
+from tests.support.wait import until
+
+FEED = "/api/v1/changes"
+SSE = {"Accept": "text/event-stream"}
+
+
+async def events(
+    http: httpx.AsyncClient, count: int, since: str | None = None, **headers: str
+) -> list[ServerSentEvent]:
+    """The first `count` events; the client of httpx-sse yields blocks without data as well, which are none."""
+    params = {"since": since} if since else {}
+    async with aconnect_sse(http, "GET", FEED, params=params, headers=headers) as source:
+        found: list[ServerSentEvent] = []
+        stream: AsyncIterator[ServerSentEvent] = source.aiter_sse()
+        while len(found) < count:
+            event = await anext(stream)
+            if event.data:
+                found.append(event)
+        return found
+
+
+async def test_events_are_unnamed_and_their_id_is_the_cursor(house: House, http: httpx.AsyncClient) -> None:
+    found = await events(http, house.core.journal.head, "oldest")
+    feed = (await http.get(FEED, params={"since": "oldest"})).json()
+    assert [json.loads(event.data) for event in found] == feed["changes"]
+    assert [event.id for event in found] == [change["id"] for change in feed["changes"]]
+    assert {event.event for event in found} == {"message"}
+
+
+async def test_the_headers_and_first_bytes(house: House, http: httpx.AsyncClient) -> None:
+    async with http.stream("GET", FEED, headers=SSE) as stream:
+        assert stream.headers["Content-Type"] == "text/event-stream"
+        assert stream.headers["Cache-Control"] == "no-store"
+        assert stream.headers["X-Accel-Buffering"] == "no"
+        assert "Content-Length" not in stream.headers
+        assert await anext(stream.aiter_bytes()) == b"retry: 3000\n\n"
+
+
+async def test_without_since_it_begins_now(house: House, http: httpx.AsyncClient) -> None:
+    first = asyncio.create_task(events(http, 2))
+    await until(lambda: house.outlet.status()["streams"] == 1)
+    await house.said(temperature=25.0)
+    await house.said(temperature=26.0)
+    assert [json.loads(event.data)["value"] for event in await first] == [25.0, 26.0]
+
+
+async def test_last_event_id_wins_over_since(house: House, http: httpx.AsyncClient) -> None:
+    found = await events(http, 1, "oldest", **{"Last-Event-ID": house.core.journal.cursor(5)})
+    assert json.loads(found[0].data)["seq"] == 6
+
+
+@pytest.mark.parametrize("cursor", ["aaaaaaaaaaaa-3", "below"])
+async def test_a_gone_cursor_is_a_stream_that_begins_with_reset(
+    house: House, http: httpx.AsyncClient, cursor: str
+) -> None:
+    journal = house.core.journal
+    journal.forget_until(4)
+    reading = asyncio.create_task(events(http, 2, journal.cursor(1) if cursor == "below" else cursor))
+    await until(lambda: house.outlet.status()["streams"] == 1)
+    head = journal.cursor()
+    await house.said(temperature=25.0)
+    reset, change = await reading
+    body = json.loads(reset.data)
+    assert (reset.event, reset.id, body["type"], body["cursor"]) == ("reset", head, "/problems/cursor-gone", head)
+    assert body["snapshot"] == "/api/v1/things"
+    assert json.loads(change.data)["value"] == 25.0
+
+
+async def test_a_malformed_cursor_is_400(http: httpx.AsyncClient) -> None:
+    assert (await http.get(FEED, params={"since": "x"}, headers=SSE)).status_code == 400
+
+
+async def test_a_quiet_stream_says_that_it_lives(
+    house: House, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while changes come that its filter hides; and without a blank line, which some clients take for an event."""
+    monkeypatch.setattr("gateway.outlets.http.stream.KEEP_ALIVE_S", 0.05)
+
+    async def chatter() -> None:
+        while True:
+            await house.said(temperature=25.0)
+            await house.said(temperature=26.0)
+
+    talking = asyncio.create_task(chatter())
+    async with http.stream("GET", FEED, params={"property": "nothing"}, headers=SSE) as stream:
+        got = b""
+        async for part in stream.aiter_bytes():
+            got += part
+            if got.count(b": ka\n") >= 3:
+                break
+    talking.cancel()
+    assert got.replace(b": ka\n", b"") == b"retry: 3000\n\n"
+
+
+async def test_a_reader_that_the_floor_passes_is_told_of_the_gap(house: House, http: httpx.AsyncClient) -> None:
+    """It was connected, and slower than the journal was trimmed: a `journal.gap` says what it has lost."""
+    from gateway.core.errors import CursorGone
+    from gateway.outlets.http.changes import Feed
+
+    journal = house.core.journal
+    look, calls = Feed.look, []
+
+    async def late(self: Feed, form: object, after: int, ask: object) -> object:
+        calls.append(after)
+        if len(calls) == 1:
+            journal.forget_until(4)
+            raise CursorGone("", "", "")
+        return await look(self, form, after, ask)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Feed, "look", late)
+        found = await events(http, 2, journal.cursor(1))
+    gap = json.loads(found[0].data)
+    assert (gap["type"], gap["first"], gap["last"]) == ("journal.gap", 2, 4)
+    assert json.loads(found[1].data)["seq"] == 5
+
+
+async def test_a_stream_in_http_1_0_ends_with_its_connection(house: House) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    request = f"GET {FEED}?since=oldest HTTP/1.0\r\nAccept: text/event-stream\r\nAuthorization: Bearer {house.secrets['all']}\r\n\r\n"
+    writer.write(request.encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"Transfer-Encoding" not in head
+    assert await reader.readuntil(b"\n\n") == b"retry: 3000\n\n"
+    assert (await reader.readline()).startswith(b"id: ")
+    writer.close()
+    await writer.wait_closed()
+    await until(lambda: house.outlet.status()["streams"] == 0)
+
+
+async def test_head_of_a_stream_does_not_stream(http: httpx.AsyncClient) -> None:
+    head = await http.head(FEED, headers=SSE)
+    assert (head.status_code, head.headers["Content-Type"]) == (200, "text/event-stream")
+
+
+async def test_a_reader_that_takes_nothing_is_cut_and_slows_nobody(
+    house: House, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.outlets.http.stream.SLOW_S", 0.3)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", house.port))
+    request = f"GET {FEED} HTTP/1.1\r\nHost: x.local\r\nAccept: text/event-stream\r\nAuthorization: Bearer {house.secrets['all']}\r\n\r\n"
+    sock.sendall(request.encode())
+    await until(lambda: house.outlet.status()["streams"] == 1)
+    said = 0
+    while house.outlet.status()["streams_cut"] == 0:
+        for _ in range(500):
+            house.report(text="x" * 1000 + str(said))
+            said += 1
+        await house.settle()
+    assert house.outlet.status()["streams"] == house.outlet.status()["parked"] == 0
+    feed = await http.get(FEED, params={"since": "oldest", "limit": 1000})
+    assert feed.status_code == 200
+    sock.close()
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_stream"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream; charset=utf-8", True),
+        ("application/json, text/event-stream", True),
+        ("application/json, text/event-stream;q=0.5", False),
+        ("text/event-stream;q=0", False),
+        ("text/event-stream;q=abc", True),
+        ("*/*", False),
+        ("text/*", False),
+        ("", False),
+    ],
+)
+def test_what_asks_for_a_stream(accept: str, is_stream: bool) -> None:
+    assert wants_stream(accept) is is_stream
