@@ -33,7 +33,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"hearthgate: {count} fault{'s' if count != 1 else ''} in the configuration", file=sys.stderr)
         return 2
     except GatewayError as error:
-        print(f"hearthgate: {error}" + (f"; {error.hint}" if error.hint else ""), file=sys.stderr)
+        said = str(error)
+        mend = f"; {error.hint}" if error.hint and error.hint not in said else ""
+        print(f"hearthgate: {said}{mend}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"hearthgate: {error}", file=sys.stderr)

@@ -42,7 +42,8 @@ class Account:
         ]
         for seq in sorted(ripe):
             _, change, ways = self._open.pop(seq)
-            if self._is_quiet or now_s - self._told_s < LINE_EVERY_S:
+            is_rare = change.type != "property.changed" or isinstance(change.value, bool)
+            if self._is_quiet or (now_s - self._told_s < LINE_EVERY_S and not is_rare):
                 self.untold += 1
                 continue
             self._told_s = now_s

@@ -148,7 +148,7 @@ class Demo:
             lines.append(f'[links.{name}]\ndriver = "jsonlines"\nport = "{path}"\nsimulated = true')
         if pins := layout.get("pins"):
             lines.append('[links.pins]\ndriver = "gpio"\nfactory = "pigpio"\nsimulated = true')
-            lines.append(f'host = "{pins["host"]}"\nport = {pins["port"]}')
+            lines.append(f'daemon = "{pins["host"]}:{pins["port"]}"')
             for name, kind in {"door": "contact", "motion": "motion", "button": "button", "window": "contact"}.items():
                 lines.append(f'[links.pins.pins.{name}]\npin = {pins[name]}\nkind = "{kind}"')
             lines.append(f'[links.pins.pins.lamp]\npin = {pins["relay"]}\nkind = "relay"')

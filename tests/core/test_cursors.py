@@ -12,7 +12,8 @@ from tests.support.wait import until
 
 
 async def on_disk(core: Core) -> dict[str, int]:
-    return dict((name, seq) for name, seq in await core.store.query("SELECT name, seq FROM cursors"))
+    rows = await core.store.query("SELECT name, seq FROM cursors")
+    return {str(name): int(seq) for name, seq in rows}
 
 
 async def test_a_moved_cursor_rides_on_the_next_commit(tmp_path: Path) -> None:

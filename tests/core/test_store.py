@@ -220,9 +220,9 @@ async def test_noise_is_found_by_whoever_reads_it_and_all_who_wait_are_told(tmp_
         with pytest.raises(JournalDamaged):
             await store.query("SELECT body FROM changes")
         assert len(damaged) == 1
+        store.add_row(1, b"{}", urgent=True)
         for attempt in (store.query("SELECT 1"), store.execute("SELECT 1"), store.flush()):
             with pytest.raises(JournalDamaged):
-                store.add_row(1, b"{}", urgent=True)
                 await attempt
 
 

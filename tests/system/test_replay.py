@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -34,10 +35,6 @@ def replay(file: Path, link: Path) -> dict[str, Any]:
         return simulator.account()
 
 
-def seqs(changes: list[dict[str, Any]]) -> list[int]:
-    return [change["seq"] for change in changes]
-
-
 def account_of(gateway: Gateway) -> tuple[Counter[str], Counter[str]]:
     """Lines by outcome, and readings by outcome."""
     lines: Counter[str] = Counter()
@@ -49,48 +46,69 @@ def account_of(gateway: Gateway) -> tuple[Counter[str], Counter[str]]:
     return lines, readings
 
 
-def run(folder: Path, file: Path, options: str) -> tuple[list[dict[str, Any]], Counter[str], Counter[str]]:
-    """One replay into a gateway with fresh state; every reader is compared with the journal."""
-    broker = Broker(folder / "broker")
-    link = folder / "line"
-    with (
-        broker,
-        ReceiverThread() as first,
-        ReceiverThread() as second,
-        Subscriber(broker.port, "hearthgate/test/events") as subscriber,
-    ):
-        config = (
-            f'[mqtt]\nurls = ["{broker.url}"]\n[webhooks]\nallow = ["loopback"]\n'
-            f'[links.line]\ndriver = "jsonlines"\nport = "{link}"\n{options}\n'
-            '[things."*".properties."*"]\nmin_interval_s = 0\n'
-        )
-        with Gateway(folder / "gateway", config) as gateway:
-            for receiver in (first, second):
-                status, made = gateway.send(
-                    "POST", "/api/v1/subscriptions", {"url": receiver.url, "events": ["*"], "since": "oldest"}
-                )
-                assert status == 201, made
-                receiver.expect(made["secret"])
-            sent = replay(file, link)
-            until_sync(
-                lambda: gateway.metric("hearthgate_lines_total") == sent["lines"], 60, "every line is accounted for"
-            )
-            until_sync(
-                lambda: gateway.metric("hearthgate_link_up", link="line") == 0, 20, "the unplugged line is noticed"
-            )
-            changes = gateway.changes()
-            wanted = seqs(changes)
-            lines, readings = account_of(gateway)
-            until_sync(lambda: len(subscriber.messages) >= len(wanted), 60, "the MQTT subscriber has everything")
-            for receiver in (first, second):
-                until_sync(lambda r=receiver: r.count >= len(wanted), 120, "the receivers have everything")  # type: ignore[misc]
-            assert [message.json["seq"] for message in subscriber.messages] == wanted
-            for receiver in (first, second):
-                assert [delivery.seq for delivery in receiver.delivered] == wanted
-                assert receiver.refused == 0
+class Told(NamedTuple):
+    """What one replay into a gateway with fresh state gave."""
+
+    changes: list[dict[str, Any]]
+    lines: Counter[str]
+    readings: Counter[str]
+
+    @property
+    def values(self) -> list[tuple[str, str, Any]]:
+        """(thing, name, value) in the order of the journal."""
+        said = [change for change in self.changes if change["type"] == "property.changed"]
+        return [(change["thing"], change["name"], change["value"]) for change in said]
+
+
+def take_in(gateway: Gateway, file: Path, link: Path) -> Told:
+    """Replays the file; the account of the gateway, when it has taken every line and noticed that the line is gone."""
+    sent = replay(file, link)
+    until_sync(lambda: gateway.metric("hearthgate_lines_total") == sent["lines"], 60, "every line is accounted for")
+    until_sync(lambda: gateway.metric("hearthgate_link_up", link="line") == 0, 20, "the unplugged line is noticed")
+    lines, readings = account_of(gateway)
     assert sum(lines.values()) == sent["lines"]
-    assert wanted == list(range(wanted[0], wanted[-1] + 1)), "a seq is missing from the feed"
-    return changes, lines, readings
+    return Told(gateway.changes(), lines, readings)
+
+
+def config_of(link: Path, options: str, more: str = "") -> str:
+    rules = '[things."*".properties."*"]\nmin_interval_s = 0\n'
+    return f'[links.line]\ndriver = "jsonlines"\nport = "{link}"\n{options}\n{rules}{more}'
+
+
+def run_alone(folder: Path, file: Path, options: str) -> Told:
+    """A replay with nobody but the journal to see it."""
+    link = folder / "line"
+    with Gateway(folder / "gateway", config_of(link, options)) as gateway:
+        return take_in(gateway, file, link)
+
+
+def run_with_readers(folder: Path, file: Path, options: str) -> Told:
+    """A replay with an MQTT subscriber and two receivers, each of which is compared with the journal."""
+    broker, link = Broker(folder / "broker"), folder / "line"
+    receivers = [ReceiverThread(), ReceiverThread()]
+    with ExitStack() as stack:
+        stack.enter_context(broker)
+        for receiver in receivers:
+            stack.enter_context(receiver)
+        subscriber = stack.enter_context(Subscriber(broker.port, "hearthgate/test/events"))
+        upstream = f'[mqtt]\nurls = ["{broker.url}"]\n[webhooks]\nallow = ["loopback"]\n'
+        gateway = stack.enter_context(Gateway(folder / "gateway", config_of(link, options, upstream)))
+        for receiver in receivers:
+            wanted = {"url": receiver.url, "events": ["*"], "since": "oldest"}
+            status, made = gateway.send("POST", "/api/v1/subscriptions", wanted)
+            assert status == 201, made
+            receiver.expect(made["secret"])
+        told = take_in(gateway, file, link)
+        seqs = [change["seq"] for change in told.changes]
+        until_sync(lambda: len(subscriber.messages) >= len(seqs), 60, "the MQTT subscriber has everything")
+        for receiver in receivers:
+            until_sync(lambda r=receiver: r.count >= len(seqs), 120, "the receivers have everything")  # type: ignore[misc]
+    assert seqs == list(range(seqs[0], seqs[-1] + 1)), "a seq is missing from the feed"
+    assert [message.json["seq"] for message in subscriber.messages] == seqs
+    for receiver in receivers:
+        assert [delivery.seq for delivery in receiver.delivered] == seqs
+        assert receiver.refused == 0
+    return told
 
 
 @pytest.mark.parametrize(("parts", "options"), RECORDINGS)
@@ -99,28 +117,22 @@ def test_every_reader_gets_every_change_in_order_and_twice_the_same(
 ) -> None:
     """Both metric sums add up; the same file into fresh state gives the same (thing, name, value) in the same order."""
     file = recorded(*parts)
-    told = []
-    for attempt in ("first", "second"):
-        changes, lines, readings = run(tmp_path / attempt, file, options)
-        values = [
-            (change["thing"], change["name"], change["value"])
-            for change in changes
-            if change["type"] == "property.changed"
-        ]
-        live = [change for change in changes if change["type"] == "property.changed" and change["quality"] == "good"]
-        assert readings["changed"] == len(live), "each changed reading is one live change"
-        assert lines["accepted"] > 0
-        told.append((values, lines, readings))
-    assert told[0] == told[1]
+    first = run_with_readers(tmp_path / "first", file, options)
+    live = [c for c in first.changes if c["type"] == "property.changed" and c["quality"] == "good"]
+    assert first.readings["changed"] == len(live), "each changed reading is one live change"
+    assert first.lines["accepted"] > 0
+    second = run_alone(tmp_path / "second", file, options)
+    assert second.values == first.values
+    assert (second.lines, second.readings) == (first.lines, first.readings)
 
 
 def test_the_readings_of_the_office_add_up_to_its_fields(tmp_path: Path) -> None:
     """Every field of every line is a reading, and each reading has one outcome."""
     file = recorded("office-occupancy", "datatraining.txt")
-    _, lines, readings = run(tmp_path, file, 'thing = "office"')
+    told = run_alone(tmp_path, file, 'thing = "office"')
     rows = len(file.read_text().splitlines()) - 1
-    assert lines == {"accepted": rows}
-    assert sum(readings.values()) == rows * 6
+    assert told.lines == {"accepted": rows}
+    assert sum(told.readings.values()) == rows * 6
 
 
 def test_ghosts_of_the_radio_do_not_fill_the_house(tmp_path: Path) -> None:
@@ -132,9 +144,9 @@ def test_ghosts_of_the_radio_do_not_fill_the_house(tmp_path: Path) -> None:
         if "model" in said and "id" in said:
             seen[f"{said['model']}-{said['id']}"] += 1
     once = {thing for thing, count in seen.items() if count == 1}
-    changes, lines, _ = run(tmp_path, file, TEMPLATE)
-    things = {change["thing"] for change in changes if change["type"] == "thing.added"}
+    told = run_alone(tmp_path, file, TEMPLATE)
+    things = {change["thing"] for change in told.changes if change["type"] == "thing.added"}
     assert once, "the recording is known for its ghosts"
     assert not things & once
     assert {thing for thing, count in seen.items() if count > 100 and thing.startswith(("SCMplus", "ERT"))} <= things
-    assert lines["held"] >= len(once)
+    assert told.lines["held"] >= len(once)
