@@ -247,15 +247,13 @@ class State:
         said: Mapping[str, Any] = change.value if isinstance(change.value, dict) else {}
         thing.name, thing.room, thing.link = said.get("name"), said.get("room"), said.get("link", "")
         thing.description = msgspec.convert(said.get("description", {}), Description)
-        for name, description in thing.description.properties.items():
-            record = thing.properties.get(name)
-            first = record.first if record else None
-            definition = define(name, first, description, self._rules.property(thing.id, name))
-            if record is None:
-                thing.properties[name] = Record(definition, change.seq)
-            else:
-                record.definition = definition
-                record.touch(change.seq)
+        for name in thing.description.properties:
+            if name not in thing.properties:
+                thing.properties[name] = Record(PropertyDescription(), change.seq)
+        for name, record in thing.properties.items():
+            said_of_it = thing.description.properties.get(name)
+            record.definition = define(name, record.first, said_of_it, self._rules.property(thing.id, name))
+            record.touch(change.seq)
 
     def _record(self, thing: Thing, name: str, change: Change) -> Record:
         record = thing.properties.get(name)

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import struct
 import termios
 from contextlib import suppress
 
@@ -51,15 +50,15 @@ def close_tty(fd: int) -> None:
 
 
 class _PtySerial(serial.Serial):  # type: ignore[misc]  # pyserial has no types
-    """Keeps what waits in a pseudo-terminal: it was written for us.
+    """Keeps what waits in a pseudo-terminal: it was written for us. Flushing only an empty one would still lose bytes, because the kernel
+    hands them over in the background.
 
-    An empty one is flushed all the same: a simulator at the other end (packet mode, TIOCPKT) learns by it that somebody listens now.
+    The other direction is flushed in its place, where there is nothing to lose yet: a simulator at the other end (packet mode, TIOCPKT)
+    can learn by it that somebody listens now.
     """
 
     def _reset_input_buffer(self) -> None:
-        (waiting,) = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, b"\0\0\0\0"))
-        if not waiting:
-            super()._reset_input_buffer()
+        termios.tcflush(self.fd, termios.TCOFLUSH)
 
 
 def _block_until_one_byte(fd: int) -> None:

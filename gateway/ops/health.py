@@ -101,7 +101,7 @@ class Health:
             "waiting": store.pending,
             "commits": store.commits,
             "problem": store.problem or None,
-            "kept_since": self._core.retention.kept_since,
+            "kept_since": self._core.retention.kept_since or self._since,
         }
 
     def _things(self) -> dict[str, int]:

@@ -358,27 +358,25 @@ async def test_what_cannot_be_recorded_in_time_is_never_sent(device: Device) -> 
     assert not device.got
 
 
-async def test_restart_with_a_command_that_was_only_accepted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("gone_s", "expected"), [(10, "confirmed"), (31, "expired")])
+async def test_restart_with_a_command_that_was_only_accepted(tmp_path: Path, gone_s: float, expected: str) -> None:
     """Within its deadline it goes on when its thing is heard; behind it, it has expired."""
     clock = FakeClock()
-    for gone_s, expected in ((10, "confirmed"), (31, "expired")):
-        folder = tmp_path / expected
-        folder.mkdir()
-        async with living(folder, clock=clock) as core:
-            device = Device(core)
-            await device.begin()
-            await device.stop()
-            command = await device.ask()
-        clock.advance(gone_s)
-        async with living(folder, clock=clock) as core:
-            device = Device(core)
-            await device.begin()
-            if expected == "confirmed":
-                await until(lambda device=device: device.got)
-                device.intake.report("hall", {"setpoint": 21.5})
-            assert (await device.outcome(command.id))[0] == expected
-            assert bool(device.got) == (expected == "confirmed")
-            await device.stop()
+    async with living(tmp_path, clock=clock) as core:
+        device = Device(core)
+        await device.begin()
+        await device.stop()
+        command = await device.ask()
+    clock.advance(gone_s)
+    async with living(tmp_path, clock=clock) as core:
+        device = Device(core)
+        await device.begin()
+        if expected == "confirmed":
+            await until(lambda: device.got)
+            device.intake.report("hall", {"setpoint": 21.5})
+        assert (await device.outcome(command.id))[0] == expected
+        assert bool(device.got) == (expected == "confirmed")
+        await device.stop()
 
 
 async def test_restart_with_a_command_that_was_sent(tmp_path: Path) -> None:

@@ -38,8 +38,13 @@ HARM: dict[str, Callable[[Path], object]] = {
     "whole": lambda path: noise(path, 0, path.stat().st_size),
     "cut": lambda path: os.truncate(path, 100),
     "empty": lambda path: os.truncate(path, 0),
-    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "folder": lambda path: _folder(path),
 }
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -141,7 +146,7 @@ async def test_a_wrong_clock_at_the_start(tmp_path: Path) -> None:
         clock = FakeClock(boot="second", synchronised=False)
         clock.step(-3600)
         async with living(tmp_path, clock=clock) as core:
-            assert clock.condition == "wrong"
+            assert not clock.is_trusted
             row = core.journal.append("event.raised", name="x")
             assert row.boot == "second"
             clock.step(7200)
@@ -150,8 +155,11 @@ async def test_a_wrong_clock_at_the_start(tmp_path: Path) -> None:
 
 async def test_a_damaged_registry_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "registry.db"
-    for number, harm in enumerate((lambda: path.write_bytes(os.urandom(8192)), lambda: path.mkdir()), 1):
-        harm()
+    for number in (1, 2):
+        if number == 1:
+            path.write_bytes(os.urandom(8192))
+        else:
+            path.mkdir()
         registry = open_registry(tmp_path, FakeClock())
         assert registry.tokens() == []
         await registry.create_token("a", ["read"])

@@ -57,13 +57,19 @@ HARM: dict[str, Callable[[Path], object]] = {
     "cut": lambda path: os.truncate(path, 100),
     "empty": lambda path: os.truncate(path, 0),
     "text": lambda path: path.write_text("this is no database " * 500),
-    "folder": lambda path: (path.unlink(), path.mkdir()),
-    "other tables": lambda path: (path.unlink(), _foreign(path)),
+    "folder": lambda path: _folder(path),
+    "other tables": lambda path: _foreign(path),
     "gone, its wal is not": lambda path: path.rename(path.with_name("journal.db-wal")),
 }
 
 
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def _foreign(path: Path) -> None:
+    path.unlink()
     connection = sqlite3.connect(path)
     connection.executescript("CREATE TABLE changes (a); PRAGMA user_version=1;")
     connection.close()

@@ -144,7 +144,8 @@ async def test_a_clean_end_leaves_no_gap(tmp_path: Path, durability: Durability)
 
 async def test_more_than_a_block_of_changes_in_one_turn(tmp_path: Path) -> None:
     """Blocks are taken as they are needed, whatever comes at once, and the seqs have no hole."""
-    for durability in ("power", "card"):
+    durabilities: tuple[Durability, ...] = ("power", "card")
+    for durability in durabilities:
         folder = tmp_path / durability
         folder.mkdir()
         journal = await filled(open_journal(folder, durability), 2 * BLOCK + 7)
@@ -243,7 +244,7 @@ def test_the_seam_between_memory_and_disk_cannot_be_seen(
     before, count = data.draw(st.integers(0, 30)), data.draw(st.integers(1, 60))
     forget = data.draw(st.integers(0, before + count - 1))
     limits = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=6))
-    durability = data.draw(st.sampled_from(["power", "card"]))
+    durability: Durability = data.draw(st.sampled_from(("power", "card")))
 
     async def walk() -> None:
         path = tmp_path_factory.mktemp("seam")

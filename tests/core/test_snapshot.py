@@ -30,32 +30,38 @@ value = st.one_of(
     st.sampled_from(["on", "x"]),
     st.none(),
 )
+thing, name = st.sampled_from(THINGS), st.sampled_from(NAMES)
+DESCRIBED = (
+    {"link": "a"},
+    {"link": "b", "name": "N"},
+    {"link": "a", "description": msgspec.to_builtins(HALL)},
+    {"link": "a", "description": {"model": "M", "properties": {"battery": {"type": "integer"}, "moisture": {}}}},
+)
+
+
+def kinds(*types: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Changes of some types, with a reason and a cause now and then."""
+    told = {"reason": st.just("because"), "cause": st.just("me")}
+    return st.fixed_dictionaries({"type": st.sampled_from(types), **fields}, optional=told)
+
+
+quality = st.sampled_from(["good", "stale", "bad"])
+alert = st.sampled_from("xy").map(lambda subject: {"id": f"kind-{subject}", "subject": subject, "severity": "error"})
 change = st.one_of(
-    st.fixed_dictionaries(
-        {"type": st.sampled_from(["property.changed", "property.reported"]), "thing": st.sampled_from(THINGS), "name": st.sampled_from(NAMES),
-         "value": value, "quality": st.sampled_from(["good", "stale", "bad"])},
-        optional={"reason": st.just("because"), "unit": st.just("°C")},
+    kinds("property.changed", "property.reported", thing=thing, name=name, value=value, quality=quality),
+    kinds("availability.changed", thing=thing, value=st.sampled_from(["online", "offline"])),
+    kinds("thing.added", thing=thing, value=st.sampled_from(DESCRIBED)),
+    kinds("thing.removed", thing=thing),
+    kinds(
+        *(f"command.{state}" for state in ("accepted", "sent", "confirmed", "failed", "superseded")),
+        thing=thing,
+        name=name,
+        value=st.integers(0, 30),
+        command=st.sampled_from(["c1", "c2", "c3"]),
     ),
-    st.fixed_dictionaries({"type": st.just("availability.changed"), "thing": st.sampled_from(THINGS), "value": st.sampled_from(["online", "offline"])}),
-    st.fixed_dictionaries(
-        {"type": st.just("thing.added"), "thing": st.sampled_from(THINGS),
-         "value": st.sampled_from([{"link": "a"}, {"link": "b", "name": "N"}, {"link": "a", "description": msgspec.to_builtins(HALL)},
-                                   {"link": "a", "description": {"model": "M", "properties": {"battery": {"type": "integer"}, "moisture": {}}}}])}
-    ),
-    st.fixed_dictionaries({"type": st.just("thing.removed"), "thing": st.sampled_from(THINGS)}),
-    st.fixed_dictionaries(
-        {"type": st.sampled_from(["accepted", "sent", "confirmed", "failed", "superseded"]).map("command.{}".format),
-         "thing": st.sampled_from(THINGS), "name": st.sampled_from(NAMES), "value": st.integers(0, 30),
-         "command": st.sampled_from(["c1", "c2", "c3"])},
-        optional={"cause": st.just("me"), "reason": st.just("so")},
-    ),
-    st.fixed_dictionaries(
-        {"type": st.sampled_from(["alert.raised", "alert.cleared", "alert.acknowledged"]), "name": st.just("kind"),
-         "value": st.sampled_from(["x", "y"]).map(lambda s: {"id": f"kind-{s}", "subject": s, "severity": "error"})},
-        optional={"reason": st.just("so"), "cause": st.just("me")},
-    ),
-    st.fixed_dictionaries({"type": st.sampled_from(["event.raised", "journal.gap", "clock.set"])}),
-)  # fmt: skip
+    kinds("alert.raised", "alert.cleared", "alert.acknowledged", name=st.just("kind"), value=alert),
+    kinds("event.raised", "journal.gap", "clock.set"),
+)
 
 
 class Folded:
@@ -70,7 +76,7 @@ class Folded:
         for one in found:
             entry = entry_of(one, encode(one))
             for room in (self.state, self.outcomes, self.alerts):
-                room.fold(decode(entry.body), entry)  # type: ignore[attr-defined]
+                room.fold(decode(entry.body), entry)
 
     def saved(self) -> bytes:
         parts = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -166,7 +167,7 @@ async def test_many_intervals_leave_nothing_behind(tmp_path: Path) -> None:
 @given(data=st.data())
 def test_every_reading_counts_exactly_once(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever comes and whatever happens to the line meanwhile, the outcomes sum up to the readings."""
-    steps = data.draw(
+    steps: list[tuple[str, str, Any]] = data.draw(
         st.lists(
             st.one_of(
                 st.tuples(
@@ -177,7 +178,7 @@ def test_every_reading_counts_exactly_once(data: st.DataObject, tmp_path_factory
                 st.tuples(
                     st.sampled_from(["down", "offline", "bad", "remove", "describe"]), st.sampled_from("ab"), st.none()
                 ),
-                st.tuples(st.just("wait"), st.none(), st.sampled_from([0.5, 3, 50])),
+                st.tuples(st.just("wait"), st.just(""), st.sampled_from([0.5, 3.0, 50.0])),
             ),
             max_size=40,
         )

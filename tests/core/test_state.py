@@ -19,16 +19,15 @@ async def test_bodies_are_the_same_bytes_until_something_changes(tmp_path: Path)
         await core.store.flush()
         attic, state = core.state.things["attic"], core.state
         record = attic.properties["t"]
-        bodies = attic.body(), record.body(), record.value_body(), state.snapshot_body(1)
+
+        def bodies() -> list[bytes]:
+            return [attic.body(), record.body(), record.value_body(), state.snapshot_body(1)]
+
+        before = bodies()
         core.journal.append("event.raised", name="elsewhere")
         intake.report("attic", {"t": 1.5})
         await core.store.flush()
-        assert all(
-            one is two
-            for one, two in zip(
-                bodies, (attic.body(), record.body(), record.value_body(), state.snapshot_body(1)), strict=True
-            )
-        )
+        assert all(one is two for one, two in zip(before, bodies(), strict=True))
         intake.report("attic", {"t": 2.5})
         await core.store.flush()
         assert record.value_body() == b"2.5"

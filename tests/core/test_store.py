@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -226,29 +226,32 @@ async def test_noise_is_found_by_whoever_reads_it_and_all_who_wait_are_told(tmp_
                 await attempt
 
 
-async def test_the_writer_notices_an_overwritten_or_replaced_file_by_itself(tmp_path: Path) -> None:
+def replace(path: Path) -> None:
+    path.rename(path.with_suffix(".old"))
+    path.write_bytes(b"SQLite format 3\x00")
+
+
+HARM: dict[str, Callable[[Path], None]] = {
+    "noise": lambda path: overwrite(path, 0, 4096),
+    "cut": lambda path: os.truncate(path, 0),
+    "gone": lambda path: path.unlink(),
+    "replaced": replace,
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+async def test_the_writer_notices_an_overwritten_or_replaced_file_by_itself(tmp_path: Path, harm: str) -> None:
     """Nobody reads; the next commit after some seconds looks at the file."""
     with patch.object(writer_file, "_LOOK_EVERY_S", 0.0):
-        for name, harm in (
-            ("noise", lambda path: overwrite(path, 0, 4096)),
-            ("cut", lambda path: os.truncate(path, 0)),
-            ("gone", lambda path: path.unlink()),
-            (
-                "replaced",
-                lambda path: (path.rename(path.with_suffix(".old")), path.write_bytes(b"SQLite format 3\x00")),
-            ),
-        ):
-            folder = tmp_path / name
-            folder.mkdir()
-            async with opened(folder) as store:
-                damaged: list[JournalDamaged] = []
-                store.on_damaged = damaged.append
-                await filled(store, 10)
-                harm(store.path)
-                waiting = asyncio.ensure_future(store.execute("INSERT INTO cursors VALUES ('x', 1)"))
-                await until(lambda damaged=damaged: damaged, what=name)
-                with pytest.raises(JournalDamaged):
-                    await waiting
+        async with opened(tmp_path) as store:
+            damaged: list[JournalDamaged] = []
+            store.on_damaged = damaged.append
+            await filled(store, 10)
+            HARM[harm](store.path)
+            waiting = asyncio.ensure_future(store.execute("INSERT INTO cursors VALUES ('x', 1)"))
+            await until(lambda: damaged, what=harm)
+            with pytest.raises(JournalDamaged):
+                await waiting
 
 
 async def test_the_whole_check_finds_noise_in_what_nobody_reads(tmp_path: Path) -> None:

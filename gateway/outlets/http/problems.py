@@ -52,7 +52,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         412, "Precondition failed", "The resource is not in the state that `If-Match` asks for."
     ),
     "body-too-large": Kind(413, "Body too large", "The body is larger than `http.max_body_bytes`."),
-    "unsupported-media-type": Kind(415, "Unsupported media type", "Bodies are `application/json`."),
+    "unsupported-media-type": Kind(415, "Unsupported media type", "Bodies are `application/json` (`curl --json`)."),
     "expectation-failed": Kind(417, "Expectation failed", "Of all expectations only `100-continue` is known."),
     "misdirected": Kind(
         421, "Misdirected request", "The gateway does not answer to this host name; add it to `http.hosts`."

@@ -63,6 +63,7 @@ class Mqtt:
         self._reason, self._reason_what = "not connected yet", ""
         self._connections = self._failures = 0
         self._failing = 0
+        self._is_over = False
         journal.on_change(self._on_change)
 
     @property
@@ -98,13 +99,19 @@ class Mqtt:
         )
 
     async def run(self) -> None:
-        """Keeps the upstream going for ever. Cancelling it is the clean stop: `offline` is said first, within `GOODBYE_S`."""
-        await self._letters.open()
-        await self._events.open()
-        await self._states.open()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._commands.take(), name="mqtt commands")
-            await self._keep_connected()
+        """Keeps the upstream going for ever. Cancelling it is the clean stop: `offline` is said first, within `GOODBYE_S`.
+
+        Once only: after a change of settings make another.
+        """
+        try:
+            await self._letters.open()
+            await self._events.open()
+            await self._states.open()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._commands.take(), name="mqtt commands")
+                await self._keep_connected()
+        finally:
+            self._is_over = True
 
     # -- one connection after the other ------------------------------------------------------------------------------
 
@@ -186,6 +193,8 @@ class Mqtt:
     # -- telling -----------------------------------------------------------------------------------------------------
 
     def _on_change(self, change: Change, entry: Entry) -> None:
+        if self._is_over:
+            return  # another outlet has taken our place; a listener cannot be taken back
         self._states.on_change(change, entry)
         self._commands.on_change(change, entry)
 

@@ -130,3 +130,16 @@ async def test_texts_are_bare(house: House, broker: Broker) -> None:
     assert subscriber.newest(f"{ROOT}/radio/title") == 'Grüße "quoted"'.encode()
     assert subscriber.newest(f"{ROOT}/radio/count") == b"3"
     assert subscriber.newest(f"{ROOT}/radio/rate") == b"0.1"
+
+
+async def test_an_outlet_that_has_ended_listens_no_more(house: House, broker: Broker) -> None:
+    """After a change of settings a second outlet takes over, and the first leaves no trace of its own topics any more."""
+    async with house.running(house.outlet(broker.url, base="old")) as first:
+        await until(lambda: first.status().states_published >= 9, what="the state is out")
+    async with house.running(house.outlet(broker.url)) as second:
+        await until(lambda: second.status().states_published >= 9 + 11, what="cleaned, and published anew")
+        house.report("attic", temperature=5.0)
+        await until(lambda: second.status().states_published >= 9 + 11 + 3, what="the new thing is out")
+        await house.core.store.flush()
+        rows = await house.core.store.query("SELECT topic FROM mqtt_topics")
+        assert {topic.split("/")[0] for (topic,) in rows} == {"hearthgate"}
