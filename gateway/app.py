@@ -274,10 +274,12 @@ class Life:
             if old.links.get(link) == new.links.get(link):
                 continue
             await self._rooms.stop(f"link:{link}", f"commands:{link}")
-            if self._keepers.pop(link, None):
-                self._core.sources.intake(link).link_down("its configuration has changed")
+            self._keepers.pop(link, None)
             if link in new.links:
+                self._core.sources.intake(link).link_down("its configuration has changed")
                 self._start_link(link, new.links[link])
+            else:
+                self._core.sources.release(link, "its link is no longer configured")
         if "mqtt" in changed:
             await self._rooms.stop("mqtt")
             self._mqtt = None

@@ -18,7 +18,7 @@ from gateway.core.change import (
 from gateway.core.clock import Clock
 from gateway.core.journal import Journal
 from gateway.core.state import State
-from gateway.core.things import Description, PropertyDescription, RuleBook, define, fit, report_rule
+from gateway.core.things import Description, PropertyDescription, RuleBook, carry_on, define, fit, report_rule
 from gateway.core.tracks import Agenda, Source, Track, judge
 from gateway.core.values import Scalar, is_usable, make_id
 
@@ -336,6 +336,7 @@ class Sources:
         """A description says what a property is, whether or not it has been heard."""
         old = source.tracks.get(name)
         definition = define(name, old.first if old else None, said, self._rules.property(source.id, name))
+        definition = carry_on(definition, old.definition.type) if old else definition
         track = self._track(source, name, definition)
         if old is None:
             source.tracks[name] = track

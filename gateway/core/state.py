@@ -17,7 +17,7 @@ from gateway.core.change import (
     Change,
     Entry,
 )
-from gateway.core.things import Description, PropertyDescription, RuleBook, define, fit
+from gateway.core.things import Description, PropertyDescription, RuleBook, carry_on, define, fit
 from gateway.core.values import Scalar
 
 Availability = Literal["online", "offline"]
@@ -252,8 +252,11 @@ class State:
                 thing.properties[name] = Record(PropertyDescription(), change.seq)
         for name, record in thing.properties.items():
             said_of_it = thing.description.properties.get(name)
-            record.definition = define(name, record.first, said_of_it, self._rules.property(thing.id, name))
-            record.touch(change.seq)
+            defined = define(name, record.first, said_of_it, self._rules.property(thing.id, name))
+            defined = carry_on(defined, record.definition.type)
+            if defined != record.definition:
+                record.definition = defined
+                record.touch(change.seq)
 
     def _record(self, thing: Thing, name: str, change: Change) -> Record:
         record = thing.properties.get(name)
@@ -307,8 +310,7 @@ class State:
         for name, values in saved["properties"].items():
             said = thing.description.properties.get(name)
             definition = define(name, values["first"], said, self._rules.property(thing.id, name))
-            if definition.type is None or (definition.type == "integer" and values["type"] == "number"):
-                definition = msgspec.structs.replace(definition, type=values["type"])  # what its values have made of it
+            definition = carry_on(definition, values["type"])
             record = thing.properties[name] = Record(definition, values["seq"], values["first"])
             record.value, record.quality, record.reason = values["value"], values["quality"], values["reason"]
             record.time, record.target, record.command = values["time"], values["target"], values["command"]

@@ -192,6 +192,13 @@ def fit(definition: PropertyDescription, value: Scalar) -> tuple[Scalar, Propert
             return (value, definition) if isinstance(value, str) else None
 
 
+def carry_on(definition: PropertyDescription, type: PropertyType | None) -> PropertyDescription:
+    """A definition made anew, with what the property's values have made of its type before: an open one, or an integer, is so no more."""
+    if definition.type is None or (definition.type == "integer" and type == "number"):
+        return msgspec.structs.replace(definition, type=type)
+    return definition
+
+
 def check_target(definition: PropertyDescription, value: Any) -> Scalar:
     """The value of a command as its property holds it.
 

@@ -178,7 +178,9 @@ class Health:
             ("failed", "counter"),
             ("dead_letters", "gauge"),
         ):
-            samples: dict[tuple[str, ...], float] = {(row["id"], str(row.get("name") or "")): float(row[name]) for row in rows}
+            samples: dict[tuple[str, ...], float] = {
+                (row["id"], str(row.get("name") or "")): float(row[name]) for row in rows
+            }
             said = f"Webhooks: {name.replace('_', ' ')} of each subscription."
             families.append(
                 Family(

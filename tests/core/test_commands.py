@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from gateway.core.errors import (
     ThingUnknown,
     TooManyCommands,
 )
+from gateway.core.writer import Batch, Writer
 from tests.core.house import AT_ONCE, HALL, LINK, changes, living
 from tests.support.clock import FakeClock
 from tests.support.wait import until
@@ -340,6 +342,31 @@ async def test_accepted_and_sent_are_in_the_file_before_anybody_relies_on_them(t
         assert rows[0][0] >= 1
         await until(lambda: written)
         assert any("command.sent" in row and command.id in row for row in written[0])
+        await device.stop()
+
+
+async def test_with_card_a_command_waits_for_the_file_though_readers_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer is held: everybody sees the command, but neither its asker nor its device is told before it is written."""
+    async with living(tmp_path, settings=Settings(durability="card", commit_gap_s=0.0)) as core:
+        device = Device(core)
+        await device.begin()
+        may_write, commit = threading.Event(), Writer._commit
+
+        def held(writer: Writer, batch: Batch) -> None:
+            may_write.wait(20)
+            commit(writer, batch)
+
+        monkeypatch.setattr(Writer, "_commit", held)
+        asking = asyncio.create_task(device.ask())
+        await until(core.commands.recent, what="readers see it")
+        await until(lambda: core.commands.recent()[0].state == "sent", what="readers see that it goes out")
+        assert not asking.done()
+        assert not device.got
+        may_write.set()
+        await asking
+        await until(lambda: device.got)
         await device.stop()
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -351,3 +351,50 @@ async def test_a_value_taken_earlier_has_that_time(journal: Journal) -> None:
 async def test_the_types_are_those_of_the_design() -> None:
     """Readers filter by these names."""
     assert len(set(TYPES)) == len(TYPES) == 18
+
+
+async def test_a_floor_that_passes_during_a_read_is_told_and_is_no_damage(
+    tmp_path: Path, small_ring: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for goes between the question and the answer."""
+    journal = await filled(open_journal(tmp_path), 60)
+    store = journal._store
+    damaged: list[object] = []
+    store.on_damaged = damaged.append
+    query = store.query
+
+    async def late(sql: str, params: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        journal.forget_until(30)
+        await store.flush()
+        return await query(sql, params)
+
+    monkeypatch.setattr(store, "query", late)
+    with pytest.raises(CursorGone):
+        await journal.read(5, 10)
+    assert not damaged
+    await journal.close()
+
+
+@pytest.mark.parametrize("durability", ["process", "card"])
+async def test_a_block_is_synced_before_any_of_its_seqs_is_seen(tmp_path: Path, durability: Durability) -> None:
+    """Else a loss of power could give one seq to two changes."""
+    journal = open_journal(tmp_path, durability)
+    seen: list[tuple[int, int]] = []
+    synced = 0
+    statement: list[str] = []
+
+    def trace(sql: str) -> None:
+        nonlocal synced
+        statement.append(sql)
+        if sql == "PRAGMA synchronous=NORMAL":  # the end of a synced commit
+            kept = [one for one in statement if "'reserved'" in one]
+            synced = int(kept[-1].split("'")[3])
+            statement.clear()
+
+    journal._store._connection.set_trace_callback(trace)
+    journal.on_change(lambda change, entry: seen.append((change.seq, synced)))
+    await filled(journal, 2 * BLOCK)
+    assert len(seen) == 2 * BLOCK
+    assert all(seq <= reserved for seq, reserved in seen)
+    journal._store._connection.set_trace_callback(None)
+    await journal.close()

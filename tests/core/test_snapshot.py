@@ -97,7 +97,7 @@ class Folded:
         return [self.state.snapshot_body(0), self.outcomes.dump(), self.alerts.active(), self.saved()]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(said=st.lists(change, max_size=40), cut=st.integers(0, 40))
 def test_from_a_snapshot_on_is_the_same_as_from_the_beginning(said: list[dict[str, Any]], cut: int) -> None:
     """Units and types that were inferred from a first value included, which no later change says again."""

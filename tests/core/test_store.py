@@ -296,3 +296,20 @@ def _cannot_open() -> sqlite3.OperationalError:
     except sqlite3.OperationalError as error:
         return error
     raise AssertionError
+
+
+@pytest.mark.parametrize("durability", ["process", "card"])
+async def test_what_must_outlive_a_loss_of_power_is_synced_in_every_mode(
+    tmp_path: Path, durability: Durability
+) -> None:
+    """Blocks of seqs are: the one commit is synced, the next is not any more."""
+    async with opened(tmp_path, durability) as store:
+        said: list[str] = []
+        store._connection.set_trace_callback(said.append)
+        store.add_statements(("INSERT INTO meta VALUES ('reserved', '8000')", ()), must_sync=True)
+        await store.flush()
+        assert said[0] == "PRAGMA synchronous=FULL"
+        assert said[-2:] == ["COMMIT", "PRAGMA synchronous=NORMAL"]
+        said.clear()
+        await store.execute("INSERT INTO meta VALUES ('other', '1')")
+        assert not [one for one in said if "PRAGMA" in one]

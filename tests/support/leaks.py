@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.support.wait import until
 
 
-def descriptors() -> dict[str, str]:
-    """The open descriptors of this process, by number, and what each leads to."""
-    found = {}
+def descriptors() -> Counter[str]:
+    """What the open descriptors of this process lead to."""
+    found: Counter[str] = Counter()
     for name in os.listdir("/proc/self/fd"):
         try:
-            found[name] = os.readlink(f"/proc/self/fd/{name}")
+            found[os.readlink(f"/proc/self/fd/{name}")] += 1
         except FileNotFoundError:  # the one of listdir itself
             continue
-    return {name: where for name, where in found.items() if where != os.devnull}  # libuv keeps one in reserve
+    del found[os.devnull]  # libuv keeps one in reserve
+    return found
 
 
 def named_threads() -> set[str]:
@@ -29,15 +31,14 @@ def named_threads() -> set[str]:
 
 @asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
-    """Fails if more descriptors, tasks or threads are there after the block than before."""
+    """Fails if descriptors, tasks or threads are there after the block that were not there before."""
     await asyncio.to_thread(lambda: None)  # the pool's own wake-up descriptors and first thread
     fds, tasks, threads = descriptors(), asyncio.all_tasks(), named_threads()
     yield
     try:
-        await until(lambda: len(descriptors()) <= len(fds))
+        await until(lambda: not descriptors() - fds)
         await until(lambda: asyncio.all_tasks() <= tasks)
         await until(lambda: named_threads() <= threads)
     except AssertionError as error:
-        left = {number: where for number, where in descriptors().items() if fds.get(number) != where}
-        error.add_note(f"left: {left}, {asyncio.all_tasks() - tasks}, {named_threads() - threads}")
+        error.add_note(f"left: {descriptors() - fds}, {asyncio.all_tasks() - tasks}, {named_threads() - threads}")
         raise

@@ -5,23 +5,25 @@ from urllib.parse import urlsplit
 
 from gateway.core.errors import ConfigError, Fault
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+_PATH = "/mqtt"  # where most brokers have their WebSocket
 
 
 class Address(NamedTuple):
-    """Host and port of a broker, and whether to speak TLS with it."""
+    """Host and port of a broker, and whether to speak TLS with it; with a path it is spoken to over WebSocket."""
 
     host: str
     port: int
     is_tls: bool
+    path: str = ""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.is_tls else 'mqtt'}://{host}:{self.port}"
+        return f"{'ws' if self.path else 'mqtt'}{'s' if self.is_tls else ''}://{host}:{self.port}{self.path}"
 
 
 def parse_address(url: str) -> Address:
-    """The address that a URL names; the port is 1883, or 8883 with TLS, unless it says another.
+    """The address that a URL names, with the port that is usual for its scheme and, over WebSocket, `/mqtt`, unless it says others.
 
     Raises:
         ConfigError: it is no URL of a broker, or holds a user name or password, which have keys of their own.
@@ -36,9 +38,12 @@ def parse_address(url: str) -> Address:
     if parts.username is not None or parts.password is not None:
         bare = f"{parts.scheme}://…"
         raise _fault(bare, "it holds credentials", "use mqtt.username and mqtt.password_file")
-    if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise _fault(url, "it is not the address of a broker", "write it as mqtts://broker.example:8883")
-    return Address(host, port or _PORTS[parts.scheme], parts.scheme == "mqtts")
+    is_websocket = parts.scheme in ("ws", "wss")
+    if not host or parts.query or parts.fragment or (parts.path not in ("", "/") and not is_websocket):
+        example = "wss://broker.example/mqtt" if is_websocket else "mqtts://broker.example:8883"
+        raise _fault(url, "it is not the address of a broker", f"write it as {example}")
+    path = (parts.path or _PATH) if is_websocket else ""
+    return Address(host, port or _PORTS[parts.scheme], parts.scheme in ("mqtts", "wss"), path)
 
 
 def _fault(url: str, what: str, mend: str) -> ConfigError:

@@ -73,5 +73,21 @@ def unreachable(where: str, error: OSError, timeout_s: float) -> BrokerError:
     return BrokerError(where, Trouble.AWAY, what, hint)
 
 
+def turned_away(where: str, status: int, reason: str, location: str) -> BrokerError:
+    """The error of an HTTP server that opens no WebSocket; `location` is where a redirect leads, which is not followed."""
+    trouble = Trouble.REFUSED if status in (401, 403) else Trouble.AWAY
+    what = f"it answers {status} {reason:.60}".rstrip() + " instead of opening a WebSocket"
+    if 300 <= status < 400 and location:
+        target = location.partition("?")[0]  # the rest may hold a secret
+        hint = f"it sends us to {target:.200}; if the broker is there, write that address into mqtt.urls as ws:// or wss://"
+    elif status in (401, 403):
+        hint = "the web server in front of the broker wants a login or does not allow this client; MQTT itself was not reached"
+    elif status >= 500:
+        hint = "is the broker behind that web server running?"
+    else:
+        hint = "the path is probably wrong; write the broker's own into mqtt.urls, as in wss://broker.example/mqtt"
+    return BrokerError(where, trouble, what, hint)
+
+
 def _said(code: int, name: str, server_says: str) -> str:
     return f"{name.lower()} (0x{code:02X})" + (f", {server_says!r:.200}" if server_says else "")

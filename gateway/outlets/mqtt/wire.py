@@ -101,10 +101,7 @@ class Wire(asyncio.Protocol):
             BrokerError: it could not be reached, did not answer in time, or refuses us. Nothing is left open.
         """
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._loop.create_connection(
-                    lambda: self, self.address.host, self.address.port, ssl=tls if self.address.is_tls else None
-                )
+            await self._connect(tls if self.address.is_tls else None, timeout_s)
             self._session.say_hello()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(answer_s):
@@ -121,6 +118,16 @@ class Wire(asyncio.Protocol):
             self.abort()
             raise self._end or self._error(Trouble.EARLY_CLOSE, "the broker closed the connection before it answered")
         return self.welcome
+
+    async def _connect(self, tls: ssl.SSLContext | None, timeout_s: float) -> None:
+        """Opens the stream of bytes, which `connection_made` gets."""
+        if self.address.path:
+            from gateway.outlets.mqtt.websocket import open_websocket  # aiohttp's client, imported only when used
+
+            await open_websocket(self, self.address, tls, timeout_s=timeout_s)
+        else:
+            async with asyncio.timeout(timeout_s):
+                await self._loop.create_connection(lambda: self, self.address.host, self.address.port, ssl=tls)
 
     async def subscribe(self, topic: str, *, timeout_s: float) -> bool:
         """Subscribes with QoS 1; whether the broker allows it.
