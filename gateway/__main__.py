@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from gateway.config.schema import Config
     from gateway.core.registry import Registry
 
+log = logging.getLogger(__name__)
+
 DEFAULT_CONFIG = Path("/etc/hearthgate/hearthgate.toml")
 
 
@@ -26,24 +29,37 @@ def main(words: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = chosen.command
     try:
         return command(chosen)
-    except ConfigError as error:
-        for fault in error.faults:
-            print(fault, file=sys.stderr)
-        count = len(error.faults)
-        print(f"hearthgate: {count} fault{'s' if count != 1 else ''} in the configuration", file=sys.stderr)
-        return 2
-    except GatewayError as error:
-        said = str(error)
-        mend = f"; {error.hint}" if error.hint and error.hint not in said else ""
-        print(f"hearthgate: {said}{mend}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"hearthgate: {error}", file=sys.stderr)
-        return 1
+    except (GatewayError, OSError) as error:
+        return _complain([error])
+    except BaseExceptionGroup as group:
+        ours, others = group.split((GatewayError, OSError))
+        if ours is None or others is not None:
+            raise  # a bug, to be seen whole
+        return _complain(list(_leaves(ours)))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return 1
+
+
+def _complain(errors: Sequence[BaseException]) -> int:
+    """Says each error with its mend; the exit code."""
+    faults = [fault for error in errors if isinstance(error, ConfigError) for fault in error.faults]
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if faults:
+        print(f"hearthgate: {len(faults)} fault{'s' if len(faults) != 1 else ''} in the configuration", file=sys.stderr)
+        return 2
+    for error in errors:
+        said, hint = str(error), getattr(error, "hint", "")
+        print(f"hearthgate: {said}" + (f"; {hint}" if hint and hint not in said else ""), file=sys.stderr)
+    return 1
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 class DriverOptions(Mapping[str, type[msgspec.Struct]]):
@@ -67,12 +83,18 @@ class DriverOptions(Mapping[str, type[msgspec.Struct]]):
 
 def _run(chosen: argparse.Namespace) -> int:
     from gateway.app import App
-    from gateway.config.last_good import save_last_good
-    from gateway.config.load import load, parse, read_text
+    from gateway.config.load import parse, read_text
     from gateway.ops.logs import set_up_logging
 
     set_up_logging(chosen.log_level)
     options = DriverOptions()
+
+    def reload() -> "Config":
+        text = read_text(chosen.config)
+        config = parse(text, str(chosen.config), options)
+        app.on_ready = lambda: _keep_good(text, config)
+        return config
+
     text = read_text(chosen.config)
     notes: list[tuple[str, str]] = []
     try:
@@ -81,11 +103,21 @@ def _run(chosen: argparse.Namespace) -> int:
         config = _last_good(text, error, options)
         notes.append(("configuration-broken", f"the last good one runs instead; first fault: {error.faults[0]}"))
         text = ""
-    app = App(config, lambda: load(chosen.config, options), notes)
+    app = App(config, reload, notes)
     if text:
-        app.on_ready = lambda: save_last_good(text, config.gateway.state_dir)
+        app.on_ready = lambda: _keep_good(text, config)
     _run_loop(app.run())
     return 0
+
+
+def _keep_good(text: str, config: "Config") -> None:
+    """Keeps what has proved good for the day on which the file is broken. A full card is no reason not to run."""
+    from gateway.config.last_good import save_last_good
+
+    try:
+        save_last_good(text, config.gateway.state_dir)
+    except OSError as error:
+        log.warning("the configuration cannot be kept as the last good one: %s; what runs goes on", error)
 
 
 def _last_good(text: str, error: ConfigError, options: "DriverOptions") -> "Config":
@@ -164,8 +196,9 @@ def _registry(chosen: argparse.Namespace) -> "Registry":
         what, mend = f"{state_dir} does not exist", "start the gateway once, or make the folder"
         fault = Fault(str(chosen.config), None, "gateway.state_dir", what, mend)
         raise ConfigError([fault])
+    clock = Clock()
     _become_owner(state_dir)
-    return open_registry(state_dir, Clock())
+    return open_registry(state_dir, clock)
 
 
 def _become_owner(state_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""The composition root: the only file that names every room, and owns the task group they live in.
+"""The composition root: with `making` the only file that names every room, and the owner of the task group they live in.
 
 A life begins with opening the core and ends with closing it; the process goes through several where the journal turns out damaged (it is
 set aside and a new one begun) or a reload changes what cannot be changed in place.
@@ -14,20 +14,19 @@ from typing import Any
 
 import gateway
 from gateway.config.load import changed_sections
-from gateway.config.schema import Config, LinkConfig, MqttConfig, SubscriptionConfig
-from gateway.config.secret import read_secret
+from gateway.config.schema import Config, LinkConfig
 from gateway.core.clock import Clock
-from gateway.core.core import Core, Settings, open_core, open_registry
+from gateway.core.core import Core, open_registry
 from gateway.core.errors import ConfigError, JournalDamaged
 from gateway.core.registry import REFRESH_S, Registry
-from gateway.core.things import RuleBook, ThingRule
 from gateway.drivers.find import find_driver
 from gateway.links.keeper import Keeper
+from gateway.making import delays_of, fixed_of, make_mqtt, make_sender, make_webhooks, open_core_of
 from gateway.ops.health import Health
 from gateway.ops.notify import Beat, Notifier, Watchdog
+from gateway.ops.occupancy import occupied
 from gateway.outlets.http.server import HttpOutlet
-from gateway.outlets.mqtt import Mqtt, MqttSettings
-from gateway.outlets.webhooks import Fixed, HttpSender, Policy, Rules, Webhooks
+from gateway.outlets.mqtt import Mqtt
 
 STOP_S = 4.0
 """All rooms together get this long to end; then the process ends without them."""
@@ -75,7 +74,7 @@ class App:
         self.config = config
         self.addresses: list[str] = []
         self.on_ready: Callable[[], None] = lambda: None
-        """Called once, when this configuration has proved good."""
+        """Called once, when the configuration that was read last has proved good."""
         self._reload = reload
         self._notes = list(notes or [])
         self._notifier = Notifier()
@@ -87,17 +86,18 @@ class App:
 
         Raises:
             OSError: the state directory cannot be used, or nothing can listen where it should.
+            Occupied: another gateway works in the state directory.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._hup.set)
-        state_dir = Path(self.config.gateway.state_dir)
-        _make_state_dir(state_dir)
-        clock = Clock(trust=self.config.gateway.trust_clock)
         damaged: JournalDamaged | None = None
         while not self._stopping.is_set():
-            damaged = await Life(self, clock).run(damaged)
+            settings = self.config.gateway
+            _make_state_dir(Path(settings.state_dir))
+            with occupied(Path(settings.state_dir)):
+                damaged = await Life(self, Clock(trust=settings.trust_clock)).run(damaged)
 
     def ready(self, addresses: list[str]) -> None:
         """The API listens."""
@@ -155,12 +155,8 @@ class Life:
 
     async def run(self, damaged: JournalDamaged | None) -> JournalDamaged | None:
         """Returns what damaged the journal, None when this life has ended for another reason."""
-        self._core = core = _open_core(self._config, self._clock, damaged)
-        try:
-            core.start(self._config.links)
-        except JournalDamaged as error:
-            await core.journal.close()
-            return error
+        self._core = core = open_core_of(self._config, self._clock, damaged)
+        core.start(self._config.links)
         for kind, reason in self._app.take_notes():
             core.alerts.raise_(kind, "configuration", reason, "error")
         self._registry = open_registry(Path(self._config.gateway.state_dir), self._clock)
@@ -194,8 +190,9 @@ class Life:
         config, core = self._config, self._core
         self._keepers: dict[str, Keeper[Any]] = {}
         self._mqtt: Mqtt | None = None
-        self._webhooks = _make_webhooks(config, core, self._registry)
+        self._webhooks = make_webhooks(config, core, self._registry)
         await self._webhooks.open()
+        self._registry.on_change(self._webhooks.on_tokens_changed)
         self._health = Health(
             core,
             id=config.gateway.id,
@@ -246,7 +243,7 @@ class Life:
 
     def _start_mqtt(self) -> None:
         if self._config.mqtt is not None:
-            self._mqtt = _make_mqtt(self._config, self._config.mqtt, self._core)
+            self._mqtt = make_mqtt(self._config, self._config.mqtt, self._core)
             self._rooms.start("mqtt", self._mqtt.run())
 
     async def _take_over(self) -> bool:
@@ -285,7 +282,7 @@ class Life:
             self._mqtt = None
             self._start_mqtt()
         if "webhooks" in changed:
-            await self._webhooks.reload(sender=_make_sender(new, self._core), rules=_delays(new), fixed=_fixed(new))
+            await self._webhooks.reload(sender=make_sender(new, self._core), rules=delays_of(new), fixed=fixed_of(new))
 
     async def _close_rooms(self) -> None:
         """In the order of the flow: nothing comes in any more, held requests are answered, the upstreams say goodbye."""
@@ -297,102 +294,6 @@ class Life:
         except TimeoutError:
             log.warning("some rooms did not end within %.0f s: %s", STOP_S, ", ".join(self._rooms.names()))
             await self._rooms.stop(*self._rooms.names())
-
-
-def _open_core(config: Config, clock: Clock, damaged: JournalDamaged | None) -> Core:
-    journal, commands = config.journal, config.commands
-    settings = Settings(
-        durability=journal.durability,
-        commit_gap_s=journal.commit_gap_ms / 1000,
-        flush_s=journal.flush_s,
-        keep_days=journal.keep_days,
-        max_mb=journal.max_mb,
-        command_deadline_s=commands.command_deadline_s,
-        answer_timeout_s=commands.answer_timeout_s,
-    )
-    rules = RuleBook(
-        {glob: ThingRule(thing.name, thing.room, thing.properties) for glob, thing in config.things.items()}
-    )
-    return open_core(Path(config.gateway.state_dir), settings, rules, clock, damaged=damaged)
-
-
-def _make_mqtt(config: Config, mqtt: MqttConfig, core: Core) -> Mqtt:
-    password = read_secret(mqtt.password_file, mqtt.password_credential).decode()
-    settings = MqttSettings(
-        urls=mqtt.urls,
-        gateway_id=config.gateway.id,
-        gateway_name=config.gateway.name,
-        software=gateway.__version__,
-        base=mqtt.base,
-        client_id=mqtt.client_id,
-        username=mqtt.username,
-        password=password,
-        protocol=mqtt.protocol,
-        reconnect_max_s=mqtt.reconnect_max_s,
-        keepalive_s=mqtt.keepalive_s,
-        window=mqtt.window,
-        ca_file=mqtt.ca_file,
-        cert_file=mqtt.cert_file,
-        key_file=mqtt.key_file,
-    )
-    return Mqtt(
-        settings,
-        journal=core.journal,
-        store=core.store,
-        cursors=core.cursors,
-        state=core.state,
-        commands=core.commands,
-        alerts=core.alerts,
-        clock=core.clock,
-    )
-
-
-def _make_webhooks(config: Config, core: Core, registry: Registry) -> Webhooks:
-    return Webhooks(
-        gateway_id=config.gateway.id,
-        journal=core.journal,
-        store=core.store,
-        cursors=core.cursors,
-        registry=registry,
-        alerts=core.alerts,
-        clock=core.clock,
-        sender=_make_sender(config, core),
-        rules=_delays(config),
-        fixed=_fixed(config),
-    )
-
-
-def _make_sender(config: Config, core: Core) -> HttpSender:
-    ports = {int(address.rpartition(":")[2]) for address in config.http.listen}
-    policy = Policy(config.webhooks.allow, own_ports=ports)
-    return HttpSender(policy, timeout_s=config.webhooks.timeout_s, wall_s=core.clock.wall_s)
-
-
-def _delays(config: Config) -> Rules:
-    return Rules(tuple(config.webhooks.retry_s), config.webhooks.retry_for_h * 3600)
-
-
-def _fixed(config: Config) -> list[Fixed]:
-    """The configuration's own subscriptions; one whose secret cannot be read is told, and takes no other with it."""
-    return [_fixed_one(wanted) for wanted in config.webhooks.subscriptions]
-
-
-def _fixed_one(wanted: SubscriptionConfig) -> Fixed:
-    secret = fault = ""
-    try:
-        secret = read_secret(wanted.secret_file, wanted.secret_credential).decode()
-    except (ConfigError, UnicodeDecodeError) as error:
-        fault = str(error)
-    return Fixed(
-        name=wanted.name,
-        url=wanted.url,
-        secret=secret,
-        events=wanted.events,
-        things=wanted.things,
-        properties=wanted.properties,
-        batch=wanted.batch,
-        fault=fault,
-    )
 
 
 def _make_state_dir(path: Path) -> None:

@@ -103,7 +103,7 @@ class Commands:
         Args:
             cause: who asks, as every reader will see it.
             key: the asker's idempotency key: the same request again gives the same command.
-            deadline_s: within which it has to be sent; after a restart the general one counts, if that is shorter.
+            deadline_s: within which it has to be sent; after a restart the general one counts.
 
         Raises:
             ThingUnknown, PropertyUnknown, NotWritable, OutOfRange, ThingOffline, TooManyCommands: it is not accepted.

@@ -24,8 +24,9 @@ from tests.support.wait import until
 
 async def read_bytes(port: Port, count: int) -> bytes:
     heard = b""
-    while len(heard) < count:
-        heard += await port.read()
+    async with asyncio.timeout(20):
+        while len(heard) < count:
+            heard += await port.read()
     return heard
 
 
@@ -261,7 +262,7 @@ async def test_cancelling_an_open_leaves_no_descriptor(plug: Plug, monkeypatch: 
         go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await opening
-    assert not plug.is_open
+    await until(lambda: not plug.is_open)
 
 
 async def test_what_comes_from_a_port_that_reads_without_data_is_a_loss(plug: Plug) -> None:

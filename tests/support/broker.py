@@ -48,6 +48,8 @@ class Broker:
         acl: lines of an access list; none: everybody may do everything.
         users: names and passwords; none: anonymous.
         listener: further lines for the listener itself, such as its certificates.
+        websockets: lines for a second listener, at `ws_url`, which speaks WebSocket; None: there is none. The first one stays:
+            mosquitto 2.0.11 does not start with a WebSocket alone.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Broker:
         acl: tuple[str, ...] = (),
         users: dict[str, str] | None = None,
         listener: tuple[str, ...] = (),
+        websockets: tuple[str, ...] | None = None,
     ) -> None:
         self._program = need_mosquitto()
         self._folder = folder
@@ -83,6 +86,12 @@ class Broker:
         else:
             lines.append("allow_anonymous true")
         lines += [f"listener {self.port} 127.0.0.1", *listener]
+        self._ports = [self.port]
+        if websockets is not None:
+            self.ws_port = free_port()
+            self.ws_url = f"ws://127.0.0.1:{self.ws_port}/mqtt"
+            self._ports.append(self.ws_port)
+            lines += [f"listener {self.ws_port} 127.0.0.1", "protocol websockets", *websockets]
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
     @property
@@ -144,15 +153,19 @@ class Broker:
         process.wait(10)
 
     def _listens(self) -> bool:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        return all(_is_open(port) for port in self._ports)
 
     def _make_users(self, users: dict[str, str]) -> None:
         path = self._folder / "users"
         path.write_text("".join(f"{name}:{password}\n" for name, password in users.items()))
         path.chmod(0o600)
         subprocess.run(["mosquitto_passwd", "-U", str(path)], check=True, capture_output=True, timeout=20)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _whoami() -> str:

@@ -6,9 +6,8 @@ Only this file knows that there are messages around the bytes: a packet may span
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Buffer
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
 
@@ -153,7 +152,7 @@ class _Stream(asyncio.Transport):
         """`low` is always 0."""
         self._high = _MESSAGE if high is None else high
 
-    def write(self, data: Buffer) -> None:
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if self._is_closing:
             return
         self._out += data

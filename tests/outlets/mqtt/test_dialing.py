@@ -138,14 +138,30 @@ def test_a_fixed_protocol_stays(protocol: str) -> None:
         ("mqtt://broker", Address("broker", 1883, False)),
         ("mqtts://broker.example", Address("broker.example", 8883, True)),
         ("mqtt://[::1]:1884/", Address("::1", 1884, False)),
+        ("ws://broker", Address("broker", 80, False, "/mqtt")),
+        ("ws://[::1]:9001/", Address("::1", 9001, False, "/")),
+        ("wss://broker.example/a/b", Address("broker.example", 443, True, "/a/b")),
     ],
 )
 def test_urls(url: str, address: Address) -> None:
+    """An address is written as a URL that names it again."""
     assert parse_address(url) == address
+    assert parse_address(str(address)) == address
 
 
 @pytest.mark.parametrize(
-    "url", ["http://broker", "broker", "mqtt://", "mqtt://b:99999", "mqtt://b/x", "mqtt://me:geheim@broker"]
+    "url",
+    [
+        "http://broker",
+        "broker",
+        "mqtt://",
+        "mqtt://b:99999",
+        "mqtt://b/x",
+        "mqtt://me:geheim@broker",
+        "ws://",
+        "ws://b/mqtt?x=y",
+        "wss://me:geheim@broker/mqtt",
+    ],
 )
 def test_urls_that_are_none(url: str) -> None:
     """Each fault names the mend, and never a password."""
