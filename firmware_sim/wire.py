@@ -4,8 +4,8 @@ The slave is raw and not kept open by us: only then does the master hang up (POL
 that is how we know. It costs this: what is written while nobody listens waits in the kernel for the next one to open the
 port, which no serial port does, so nothing is ever written then.
 
-The master is in packet mode (tty_ioctl(2), TIOCPKT): the kernel tells when the reader throws away its input. Serial
-libraries do so right after they open a port (pyserial does), and what was sent between the two would be lost.
+The master is in packet mode (tty_ioctl(2), TIOCPKT): the kernel tells when the reader throws away its input or its output.
+Serial libraries do so right after they open a port (pyserial its input, and what was sent between the two would be lost).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _HEARD_LIMIT = 1 << 16
 _GRACE_S = 1.0
 _PACKET_DATA = 0
 _PACKET_FLUSH_READ = 1
+_PACKET_FLUSH_WRITE = 2
 
 
 class WireLost(Exception):
@@ -240,7 +241,7 @@ class Wire:
             return False
         if packet[0] == _PACKET_DATA:
             self._heard += packet[1 : 1 + _HEARD_LIMIT - len(self._heard)]
-        elif packet[0] & _PACKET_FLUSH_READ:
+        elif packet[0] & (_PACKET_FLUSH_READ | _PACKET_FLUSH_WRITE):
             self.flushes += 1
         return True
 

@@ -156,8 +156,7 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 def _token_create(chosen: argparse.Namespace) -> int:
     registry = _registry(chosen)
-    scopes = [scope.strip() for scope in chosen.scope.split(",")]
-    _, secret = asyncio.run(registry.create_token(chosen.name, scopes))
+    _, secret = asyncio.run(registry.create_token(chosen.name, chosen.scope))
     registry.close()
     print(secret)
     return 0
@@ -259,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--scope",
         required=True,
+        type=_scopes,
         help="read (see), control (commands), admin (subscriptions, tokens); several with commas",
     )
     create.set_defaults(command=_token_create)
@@ -277,6 +277,16 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--token-file", type=Path, help="a file with a token of scope read; else $HEARTHGATE_TOKEN")
     watch.set_defaults(command=_watch)
     return parser
+
+
+def _scopes(text: str) -> list[str]:
+    from gateway.core.registry import SCOPES
+
+    scopes = [scope.strip() for scope in text.split(",")]
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise argparse.ArgumentTypeError(f"{scope!r} is not a scope; the scopes are read, control and admin")
+    return scopes
 
 
 def _config_argument(parser: argparse.ArgumentParser) -> None:

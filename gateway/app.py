@@ -233,8 +233,7 @@ class Life:
 
     def _start_link(self, link: str, config: LinkConfig) -> None:
         core = self._core
-        intake = core.sources.intake(link, simulated=config.simulated)
-        intake.on_ack, intake.on_nak = core.commands.acked, core.commands.refused
+        intake = core.intake(link, simulated=config.simulated)
         driver = find_driver(config.driver)(link, config.options, intake)
         keeper = Keeper(link, driver.opener(), driver.session, intake.link_up, intake.link_down)
         self._keepers[link] = keeper
@@ -273,7 +272,7 @@ class Life:
             await self._rooms.stop(f"link:{link}", f"commands:{link}")
             self._keepers.pop(link, None)
             if link in new.links:
-                self._core.sources.intake(link).link_down("its configuration has changed")
+                self._core.intake(link).link_down("its configuration has changed")
                 self._start_link(link, new.links[link])
             else:
                 self._core.sources.release(link, "its link is no longer configured")

@@ -13,6 +13,7 @@ from gateway.core.clock import Clock, format_time
 from gateway.core.commands import Commands
 from gateway.core.cursors import Cursors
 from gateway.core.errors import JournalDamaged, JournalError
+from gateway.core.intake import Intake
 from gateway.core.journal import Journal
 from gateway.core.registry import Registry
 from gateway.core.retention import Retention
@@ -122,6 +123,12 @@ class Core:
         self.commands.restore()
         for kind, reason in self._notes:
             self.alerts.raise_(kind, JOURNAL_FILE, reason, "error")
+
+    def intake(self, link: str, *, simulated: bool = False) -> Intake:
+        """The door for the driver of one link, whose answers to commands go where they belong; `simulated` marks all that it brings."""
+        intake = Intake(self.sources, link, simulated=simulated)
+        intake.on_ack, intake.on_nak = self.commands.acked, self.commands.refused
+        return intake
 
     async def close(self) -> None:
         """Says what waited, writes a last snapshot, and ends cleanly. A disk that takes nothing is given up after some seconds."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,9 +21,6 @@ from gateway.core.state import State
 from gateway.core.things import Description, PropertyDescription, RuleBook, carry_on, define, fit, report_rule
 from gateway.core.tracks import Agenda, Source, Track, judge
 from gateway.core.values import Scalar, is_usable, make_id
-
-if TYPE_CHECKING:
-    from gateway.core.intake import Intake
 
 LineOutcome = Literal["accepted", "held", "dropped"]
 ReadingOutcome = Literal["changed", "unchanged", "coalesced", "bad"]
@@ -60,14 +57,6 @@ class Sources:
         self._things: dict[str, Source] = {}
         self._held: Agenda[Track] = Agenda(clock, self._on_interval_over)
         self._watched: Agenda[Track] = Agenda(clock, self._on_silence)
-
-    def intake(self, link: str, *, simulated: bool = False) -> "Intake":
-        """The door for one link; `simulated` marks all that it brings."""
-        from gateway.core.intake import (
-            Intake,
-        )  # the door knows the room behind it, and only here the room knows its door
-
-        return Intake(self, link, simulated=simulated)
 
     def knows(self, thing: str) -> bool:
         """Whether there is a thing of this id, from whatever link."""

@@ -1,7 +1,7 @@
 """How the gateway is: what lives, what is down and since when and why, how far each reader lags, and everything that is counted."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -9,6 +9,13 @@ import gateway
 from gateway.core.clock import format_time
 from gateway.core.core import Core
 from gateway.ops.metrics import Family, one, process_families, render
+
+_RISING: Final = frozenset({
+    "http_requests", "http_refused_parked", "http_refused_connections", "http_slow_headers", "http_streams_cut",
+    "mqtt_connections", "mqtt_failures", "mqtt_published", "mqtt_states_published", "mqtt_states_refused",
+    "mqtt_commands_taken", "mqtt_commands_refused", "mqtt_commands_dropped",
+})  # fmt: skip
+"""What outlets count up, by outlet and name in its status."""
 
 
 class LinkHealth(Protocol):
@@ -73,7 +80,7 @@ class Health:
             "journal": self._journal(),
             "things": self._things(),
             "links": {name: _link(link) for name, link in self._links().items()},
-            "mqtt": msgspec.to_builtins(mqtt.status()) | {"since": _time(mqtt.status())} if mqtt else None,
+            "mqtt": _upstream(mqtt.status()) if mqtt else None,
             "webhooks": msgspec.to_builtins(list(self._webhooks.statuses())),
             "alerts": msgspec.to_builtins(self._core.alerts.active()),
             "ready": not self._core.store.problem,
@@ -130,6 +137,8 @@ class Health:
                 ("link", "outcome"),
                 {key: float(count) for key, count in sources.readings.items()},
             ),
+            self._noted("hearthgate_lines_lost", "Lines lost on the way, by the device's own counter.", "lost"),
+            self._noted("hearthgate_fields_skipped", "Fields that hold no value: null, and arrays.", "skipped"),
             Family(
                 "hearthgate_link_up",
                 "gauge",
@@ -146,6 +155,13 @@ class Health:
             ),
         ]
 
+    def _noted(self, name: str, help: str, kind: str) -> Family:
+        noted = self._core.sources.noted
+        counts: dict[tuple[str, ...], float] = {
+            (link,): float(count) for (link, one), count in noted.items() if one == kind
+        }
+        return Family(name, "counter", help, ("link",), counts)
+
     def _journal_families(self) -> list[Family]:
         journal, store = self._core.journal, self._core.store
         things = self._things()
@@ -160,17 +176,9 @@ class Health:
         ]
 
     def _outlet_families(self) -> list[Family]:
-        families = [
-            one(f"hearthgate_http_{name}", "gauge", f"HTTP: {name.replace('_', ' ')}.", value)
-            for name, value in self._http().items()
-            if isinstance(value, int)
-        ]
+        families = _told("http", "HTTP", self._http())
         if mqtt := self._mqtt():
-            families += [
-                one(f"hearthgate_mqtt_{name}", "gauge", f"MQTT: {name.replace('_', ' ')}.", value)
-                for name, value in msgspec.to_builtins(mqtt.status()).items()
-                if isinstance(value, int | bool) and name != "since_s"
-            ]
+            families += _told("mqtt", "MQTT", msgspec.to_builtins(mqtt.status()))
         rows = [msgspec.to_builtins(status) for status in self._webhooks.statuses()]
         for name, kind in (
             ("lag", "gauge"),
@@ -194,6 +202,20 @@ class Health:
         return families
 
 
+def _told(prefix: str, outlet: str, status: Mapping[str, Any]) -> list[Family]:
+    """The numbers of what an outlet says of itself; those that only rise are counters."""
+    return [
+        one(
+            f"hearthgate_{prefix}_{name}",
+            "counter" if f"{prefix}_{name}" in _RISING else "gauge",
+            f"{outlet}: {name.replace('_', ' ')}.",
+            value,
+        )
+        for name, value in status.items()
+        if isinstance(value, int)
+    ]
+
+
 def _link(link: LinkHealth) -> dict[str, Any]:
     return {
         "is_up": link.is_up,
@@ -205,6 +227,6 @@ def _link(link: LinkHealth) -> dict[str, Any]:
     }
 
 
-def _time(status: msgspec.Struct) -> str | None:
-    since_s = getattr(status, "since_s", None)
-    return None if since_s is None else format_time(since_s)
+def _upstream(status: msgspec.Struct) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(status)
+    return told | {"since": format_time(told.pop("since_s"))}

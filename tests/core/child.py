@@ -56,7 +56,7 @@ async def under_load(folder: Path, durability: Durability) -> None:
 async def with_a_command(folder: Path) -> None:
     core = open_core(folder, Settings(commit_gap_s=0.0), RuleBook(), Clock())
     core.start([LINK])
-    intake = core.sources.intake(LINK)
+    intake = core.intake(LINK)
     intake.describe("hall", HALL)
     intake.report("hall", {"setpoint": 20.0})
     await core.store.flush()

@@ -36,7 +36,7 @@ class Device:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.clock = core.clock
-        self.intake = core.sources.intake(LINK)
+        self.intake = core.intake(LINK)
         self.got: list[Command] = []
         self.behave: Callable[[Command], Awaitable[None]] = self._take
         self._serving: asyncio.Task[None] | None = None

@@ -22,7 +22,7 @@ async def lived(path: Path, rows: int = 400) -> str:
     """A life with changes, ended cleanly; its epoch."""
     async with living(path) as core:
         for number in range(rows):
-            core.sources.intake(LINK).report("attic", {"temperature": number})
+            core.intake(LINK).report("attic", {"temperature": number})
         return core.journal.epoch
 
 
@@ -60,7 +60,7 @@ async def test_a_damaged_journal_is_set_aside_at_the_start_and_that_is_said(tmp_
         assert (found[0].seq, found[0].type, found[0].first, found[0].last) == (1, "journal.gap", 0, 0)
         assert "journal.damaged-2026" in str(found[0].reason)
         assert [(alert.kind, alert.severity) for alert in core.alerts.active()] == [("journal-damaged", "error")]
-        core.sources.intake(LINK).report("attic", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1})
         await core.store.flush()
         assert core.state.things["attic"].properties["t"].quality == "good"
     (aside,) = tmp_path.glob("journal.damaged-*.db")
@@ -76,7 +76,7 @@ async def test_a_journal_damaged_while_running_ends_that_life_and_the_next_goes_
         async with living(tmp_path) as core:
             epoch = core.journal.epoch
             for number in range(100):
-                core.sources.intake(LINK).report("attic", {"temperature": number})
+                core.intake(LINK).report("attic", {"temperature": number})
             await core.store.flush()
             noise(core.path, 0, core.path.stat().st_size)
             core.journal.append("event.raised", name="x", urgent=True)

@@ -35,10 +35,10 @@ def test_offsets_of_the_same_boot_add_up_until_the_clock_was_right() -> None:
 async def test_what_was_written_before_the_clock_was_set_is_found_at_its_true_time(tmp_path: Path) -> None:
     """The rows stay as they are; the answer has the true time. Another boot's rows are none of it."""
     async with living(tmp_path, clock=FakeClock(boot="earlier", synchronised=False), book=rules(t=PLAIN)) as core:
-        core.sources.intake(LINK).report("attic", {"t": 0})
+        core.intake(LINK).report("attic", {"t": 0})
     clock = FakeClock(wall_s=1000.0, synchronised=False, boot="now")
     async with living(tmp_path, clock=clock, book=rules(t=PLAIN)) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         for value in (1, 2, 3):
             clock.advance(60)
             intake.report("attic", {"t": value})
@@ -61,7 +61,7 @@ async def test_what_was_written_before_the_clock_was_set_is_found_at_its_true_ti
 async def test_pages_newest_first_without_holes_or_repeats(tmp_path: Path) -> None:
     clock = FakeClock()
     async with living(tmp_path, clock=clock, book=rules(**{"*": PLAIN})) as core:
-        intake, history = core.sources.intake(LINK), History(core.journal)
+        intake, history = core.intake(LINK), History(core.journal)
         for number in range(100):
             clock.advance(1)
             intake.report("attic", {"t": number, "h": number})
@@ -85,7 +85,7 @@ async def test_a_long_journal_is_not_read_to_its_beginning(tmp_path: Path, monke
     async with living(tmp_path, clock=clock, book=rules(t=PLAIN)) as core:
         for number in range(300):
             clock.advance(60)
-            core.sources.intake(LINK).report("attic", {"t": number})
+            core.intake(LINK).report("attic", {"t": number})
         await core.store.flush()
         reads: list[int] = []
         read_back = core.journal.read_back
@@ -105,6 +105,6 @@ async def test_a_long_journal_is_not_read_to_its_beginning(tmp_path: Path, monke
 
 async def test_globs_in_an_id_do_not_match_others(tmp_path: Path) -> None:
     async with living(tmp_path, book=rules(**{"*": PLAIN})) as core:
-        core.sources.intake(LINK).report("attic", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1})
         await core.store.flush()
         assert (await History(core.journal).between("att*", "?", 0, BEGIN_S * 2)).entries == []

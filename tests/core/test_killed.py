@@ -93,7 +93,7 @@ async def test_a_command_that_was_sent_has_an_unknown_outcome_and_is_never_sent_
         assert states == ["command.accepted", "command.sent", "command.failed"]
         assert core.commands.get(id).reason == "outcome-unknown"
         assert core.state.things["hall"].properties["setpoint"].target is None
-        core.sources.intake(LINK).report("hall", {"setpoint": 20.0})
+        core.intake(LINK).report("hall", {"setpoint": 20.0})
         again = await core.commands.submit("hall", "setpoint", 21.5, cause="test", key="once")
         assert again.id == id, "the same key, and the same command, though it failed"
         serving.cancel()

@@ -59,7 +59,7 @@ async def test_a_durable_reader_holds_the_floor(tmp_path: Path) -> None:
 async def test_the_snapshot_is_written_before_what_it_needs_goes(tmp_path: Path) -> None:
     clock = FakeClock()
     async with living(tmp_path, clock=clock, settings=BY_DAYS, book=rules(t=PLAIN)) as core:
-        core.sources.intake(LINK).report("attic", {"t": 7})
+        core.intake(LINK).report("attic", {"t": 7})
         await days(core, clock, 10)
         assert await core.retention.tidy() > 3
         assert core.snapshots.saved >= core.journal.floor - 1

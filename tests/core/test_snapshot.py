@@ -119,7 +119,7 @@ async def test_a_restart_gives_what_was_there_except_for_what_the_restart_says(
     """With a snapshot in the middle and changes behind it."""
     monkeypatch.setattr(snapshot_file, "EVERY_ROWS", 20)
     async with living(tmp_path) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.describe("hall", HALL)
         for number in range(30):
             intake.report("hall", {"temperature": 20 + number / 10, "battery": 90})
@@ -150,7 +150,7 @@ async def test_a_restart_gives_what_was_there_except_for_what_the_restart_says(
 async def test_a_snapshot_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
     """The journal is set aside rather than the house shown half."""
     async with living(tmp_path) as core:
-        core.sources.intake(LINK).report("attic", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1})
         epoch = core.journal.epoch
     for body in (b"noise", b"{}", b"[]", b'{"things":[{}],"seq":1,"commands":[],"alerts":[]}', b'{"things":5,"seq":1}'):
         async with living(tmp_path) as core:
@@ -160,4 +160,4 @@ async def test_a_snapshot_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
         async with living(tmp_path) as core:
             await asyncio.sleep(0)
             assert core.journal.epoch != epoch
-            core.sources.intake(LINK).report("attic", {"t": 1})
+            core.intake(LINK).report("attic", {"t": 1})

@@ -28,7 +28,7 @@ async def values(core: Core, name: str = "t") -> list[tuple[object, object]]:
 
 async def test_a_new_thing_is_added_comes_online_and_has_its_values(tmp_path: Path) -> None:
     async with living(tmp_path, book=rules(t=PLAIN)) as core:
-        core.sources.intake(LINK).report("attic", {"t": 21})
+        core.intake(LINK).report("attic", {"t": 21})
         assert await told(core) == [
             ("thing.added", "attic", {"link": LINK}),
             ("availability.changed", "attic", "online"),
@@ -39,7 +39,7 @@ async def test_a_new_thing_is_added_comes_online_and_has_its_values(tmp_path: Pa
 async def test_the_deadband_counts_from_what_was_said_last(tmp_path: Path) -> None:
     """Creeping up in small steps is a change as soon as it is one deadband away from the last said value."""
     async with living(tmp_path, book=rules(t=PropertyRule(deadband=0.5))) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         for value in (20.0, 20.3, 20.49, 20.5, 20.7, 20.1, 20.0):
             intake.report("attic", {"t": value})
         assert await values(core) == [(20.0, "good"), (20.5, "good"), (20.0, "good")]
@@ -49,7 +49,7 @@ async def test_the_deadband_counts_from_what_was_said_last(tmp_path: Path) -> No
 async def test_within_the_interval_the_newest_value_wins_when_it_is_over(tmp_path: Path) -> None:
     clock = FakeClock()
     async with living(tmp_path, clock=clock, book=rules(t=PropertyRule(min_interval_s=10))) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         for value in (1, 2, 3):
             intake.report("attic", {"t": value})
             clock.advance(1)
@@ -67,7 +67,7 @@ async def test_within_the_interval_the_newest_value_wins_when_it_is_over(tmp_pat
 async def test_what_waits_is_said_at_the_end(tmp_path: Path) -> None:
     clock = FakeClock()
     async with living(tmp_path, clock=clock, book=rules(t=PropertyRule(min_interval_s=10))) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 1})
         intake.report("attic", {"t": 2})
     async with living(tmp_path) as core:
@@ -77,7 +77,7 @@ async def test_what_waits_is_said_at_the_end(tmp_path: Path) -> None:
 async def test_what_waits_is_not_forgotten_when_the_line_is_lost(tmp_path: Path) -> None:
     """The newest value is the one that goes stale."""
     async with living(tmp_path, book=rules(t=PropertyRule(min_interval_s=10))) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 1})
         intake.report("attic", {"t": 2})
         intake.link_down("unplugged")
@@ -88,7 +88,7 @@ async def test_what_waits_is_not_forgotten_when_the_line_is_lost(tmp_path: Path)
 async def test_a_heartbeat_says_an_unchanged_value_again(tmp_path: Path) -> None:
     clock = FakeClock()
     async with living(tmp_path, clock=clock, book=rules(t=PropertyRule(heartbeat_s=60))) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         for _ in range(13):
             intake.report("attic", {"t": 5})
             clock.advance(10)
@@ -102,7 +102,7 @@ async def test_silence_makes_a_value_stale_and_a_wholly_silent_thing_offline(tmp
     clock = FakeClock()
     book = rules(t=PropertyRule(stale_after_s=100), h=PropertyRule(stale_after_s=200), door=PLAIN)
     async with living(tmp_path, clock=clock, book=book) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 1, "h": 2, "door": True})
         clock.advance(60)
         intake.report("attic", {"t": 1})
@@ -133,7 +133,7 @@ async def test_silence_makes_a_value_stale_and_a_wholly_silent_thing_offline(tmp
 async def test_a_value_that_went_stale_keeps_its_time_and_comes_back_good(tmp_path: Path) -> None:
     clock = FakeClock()
     async with living(tmp_path, clock=clock, book=rules(t=PropertyRule(stale_after_s=100))) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 1})
         await core.store.flush()
         record = core.state.things["attic"].properties["t"]
@@ -155,7 +155,7 @@ async def test_many_intervals_leave_nothing_behind(tmp_path: Path) -> None:
     clock = FakeClock()
     book = rules(t=PropertyRule(min_interval_s=1, stale_after_s=100_000))
     async with living(tmp_path, clock=clock, book=book) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         for number in range(2000):
             intake.report("attic", {"t": number})
             clock.advance(0.3)
@@ -188,7 +188,7 @@ def test_every_reading_counts_exactly_once(data: st.DataObject, tmp_path_factory
         clock, readings = FakeClock(), 0
         book = rules(**{"*": PropertyRule(min_interval_s=2, stale_after_s=40, heartbeat_s=5, deadband=0.1)})
         async with living(tmp_path_factory.mktemp("sum"), clock=clock, book=book) as core:
-            intake = core.sources.intake(LINK)
+            intake = core.intake(LINK)
             for what, name, value in steps:
                 if what == "report":
                     intake.report("thing", {name: value, f"{name} x": 3, f"{name}_x": 4})
@@ -218,7 +218,7 @@ async def test_the_same_readings_give_the_same_changes(tmp_path: Path) -> None:
     for run in ("one", "two"):
         (tmp_path / run).mkdir()
         async with living(tmp_path / run) as core:
-            intake = core.sources.intake(LINK)
+            intake = core.intake(LINK)
             for number in range(300):
                 intake.report(f"thing{number % 7}", {"temperature": number % 13 / 10, "door": number % 3 == 0})
             seen.append([row[1:4] for row in await told(core)])
@@ -231,7 +231,7 @@ async def test_the_same_readings_give_the_same_changes(tmp_path: Path) -> None:
 async def test_an_integer_that_gets_a_fraction_is_a_number_from_then_on(tmp_path: Path) -> None:
     """Over a restart and a new description of other things as well."""
     async with living(tmp_path, book=rules(t=PLAIN)) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         for value in (5, 5.5, 6):
             intake.report("attic", {"t": value})
         assert [value for value, _ in await values(core)] == [5, 5.5, 6.0]
@@ -247,7 +247,7 @@ async def test_an_integer_that_gets_a_fraction_is_a_number_from_then_on(tmp_path
 )
 async def test_any_other_change_of_type_is_a_counted_drop(tmp_path: Path, first: Scalar, other: Scalar) -> None:
     async with living(tmp_path, book=rules(t=PLAIN)) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": first})
         intake.report("attic", {"t": other})
         intake.report("attic", {"new": float("inf")})
@@ -257,7 +257,7 @@ async def test_any_other_change_of_type_is_a_counted_drop(tmp_path: Path, first:
 
 async def test_a_described_property_without_type_takes_that_of_its_first_value(tmp_path: Path) -> None:
     async with living(tmp_path) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.describe(
             "attic", Description(None, None, {"mood": PropertyDescription(), "t": PropertyDescription(unit="K")})
         )
@@ -271,7 +271,7 @@ async def test_a_described_property_without_type_takes_that_of_its_first_value(t
 
 async def test_ids_are_made_sane_and_two_names_that_become_one_are_two_readings(tmp_path: Path) -> None:
     async with living(tmp_path, book=rules(**{"*": PLAIN})) as core:
-        core.sources.intake(LINK).report("Wohn zimmer/3", {"status": 1, "a b": 2, "a_b": 3})
+        core.intake(LINK).report("Wohn zimmer/3", {"status": 1, "a b": 2, "a_b": 3})
         await core.store.flush()
         thing = core.state.things["Wohn_zimmer_3"]
         assert {name: record.value for name, record in thing.properties.items()} == {"status_": 1, "a_b": 3}
@@ -284,7 +284,7 @@ async def test_ids_are_made_sane_and_two_names_that_become_one_are_two_readings(
 async def test_one_id_from_two_links_stays_with_the_first(tmp_path: Path) -> None:
     """The other one's readings are dropped and counted, with one alert; it can do nothing else to the thing either."""
     async with living(tmp_path, links=(LINK, "other"), book=rules(t=PLAIN)) as core:
-        first, second = core.sources.intake(LINK), core.sources.intake("other")
+        first, second = core.intake(LINK), core.intake("other")
         first.report("attic", {"t": 1})
         for value in (2, 3):
             second.report("attic", {"t": value})
@@ -308,7 +308,7 @@ async def test_one_id_from_two_links_stays_with_the_first(tmp_path: Path) -> Non
 async def test_a_simulated_link_never_says_good(tmp_path: Path) -> None:
     """Stale and bad win over it."""
     async with living(tmp_path) as core:
-        intake = core.sources.intake(LINK, simulated=True)
+        intake = core.intake(LINK, simulated=True)
         intake.report("attic", {"t": 1})
         intake.bad("attic", "t", "shorted")
         intake.report("attic", {"t": 1})
@@ -318,7 +318,7 @@ async def test_a_simulated_link_never_says_good(tmp_path: Path) -> None:
 
 async def test_a_bad_reading_keeps_the_last_good_value_and_says_why_once(tmp_path: Path) -> None:
     async with living(tmp_path, book=rules(t=PLAIN)) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 20})
         for _ in range(3):
             intake.bad("attic", "t", "sensor broken")
@@ -332,9 +332,9 @@ async def test_a_bad_reading_keeps_the_last_good_value_and_says_why_once(tmp_pat
 
 async def test_a_lost_line_takes_its_things_offline_with_all_their_values(tmp_path: Path) -> None:
     async with living(tmp_path, links=(LINK, "other")) as core:
-        core.sources.intake(LINK).report("attic", {"t": 1})
-        core.sources.intake("other").report("cellar", {"t": 1})
-        core.sources.intake(LINK).link_down("unplugged")
+        core.intake(LINK).report("attic", {"t": 1})
+        core.intake("other").report("cellar", {"t": 1})
+        core.intake(LINK).link_down("unplugged")
         await core.store.flush()
         attic, cellar = core.state.things["attic"], core.state.things["cellar"]
         assert (attic.availability, attic.reason, attic.properties["t"].quality) == ("offline", "unplugged", "stale")
@@ -343,7 +343,7 @@ async def test_a_lost_line_takes_its_things_offline_with_all_their_values(tmp_pa
 
 async def test_a_thing_its_driver_cannot_reach_has_no_live_value(tmp_path: Path) -> None:
     async with living(tmp_path) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 1, "door": False})
         intake.thing_offline("attic", "does not answer")
         await core.store.flush()
@@ -357,8 +357,8 @@ async def test_a_thing_its_driver_cannot_reach_has_no_live_value(tmp_path: Path)
 async def test_a_restart_never_shows_a_value_as_live(tmp_path: Path, how: str) -> None:
     """Not even before the changes that say so are committed."""
     async with living(tmp_path) as core:
-        core.sources.intake(LINK).report("attic", {"t": 1, "door": True})
-        core.sources.intake("gone").report("shed", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1, "door": True})
+        core.intake("gone").report("shed", {"t": 1})
         if how != "clean":
             await core.store.flush()
             core.snapshots.save = lambda: None  # type: ignore[method-assign]
@@ -373,7 +373,7 @@ async def test_a_restart_never_shows_a_value_as_live(tmp_path: Path, how: str) -
         attic = core.state.things["attic"]
         assert attic.reason == "not heard since the gateway started"
         assert core.state.things["shed"].reason == "its link is no longer configured"
-        core.sources.intake(LINK).report("attic", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1})
         await core.store.flush()
         assert (attic.availability, attic.properties["t"].quality, attic.properties["door"].quality) == (
             "online",
@@ -384,11 +384,11 @@ async def test_a_restart_never_shows_a_value_as_live(tmp_path: Path, how: str) -
 
 async def test_a_thing_whose_link_is_gone_may_come_from_another(tmp_path: Path) -> None:
     async with living(tmp_path, links=("old",)) as core:
-        core.sources.intake("old").report("attic", {"t": 1})
+        core.intake("old").report("attic", {"t": 1})
     async with living(tmp_path, links=("new",)) as core:
-        core.sources.intake("new").report("attic", {"t": 2})
+        core.intake("new").report("attic", {"t": 2})
         core.sources.release("new", "its configuration has changed")
-        core.sources.intake("newer").report("attic", {"t": 3})
+        core.intake("newer").report("attic", {"t": 3})
         await core.store.flush()
         assert core.state.things["attic"].link == "newer"
         assert not core.alerts.active()
@@ -396,7 +396,7 @@ async def test_a_thing_whose_link_is_gone_may_come_from_another(tmp_path: Path) 
 
 async def test_a_name_that_the_configuration_gives_is_told_after_a_restart(tmp_path: Path) -> None:
     async with living(tmp_path) as core:
-        core.sources.intake(LINK).report("attic", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1})
     async with living(tmp_path, book=RuleBook({"at*": ThingRule(name="Attic", room="Up")})) as core:
         await core.store.flush()
         assert (core.state.things["attic"].name, core.state.things["attic"].room) == ("Attic", "Up")
@@ -409,7 +409,7 @@ async def test_a_removed_thing_is_gone_and_comes_back_when_it_speaks(tmp_path: P
     async with living(tmp_path, book=rules(t=PropertyRule(stale_after_s=10))) as core:
         clock = core.clock
         assert isinstance(clock, FakeClock)
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 1})
         assert core.sources.remove("attic", "token:me")
         assert not core.sources.remove("attic", "token:me")
@@ -430,7 +430,7 @@ async def test_noise_cannot_fill_the_house(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("gateway.core.sources.MAX_THINGS", 10)
     monkeypatch.setattr("gateway.core.sources.MAX_PROPERTIES", 5)
     async with living(tmp_path) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         for number in range(30):
             intake.report(f"ghost{number}", {f"p{n}": 1 for n in range(8)})
         await core.store.flush()
@@ -442,7 +442,7 @@ async def test_noise_cannot_fill_the_house(tmp_path: Path, monkeypatch: pytest.M
 
 async def test_a_description_is_announced_when_it_says_something_new(tmp_path: Path) -> None:
     async with living(tmp_path) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("hall", {"setpoint": 20.0})
         for _ in range(3):
             intake.describe("hall", HALL)

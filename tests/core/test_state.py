@@ -13,7 +13,7 @@ from tests.core.house import HALL, LINK, PLAIN, living, rules
 
 async def test_bodies_are_the_same_bytes_until_something_changes(tmp_path: Path) -> None:
     async with living(tmp_path, book=rules(**{"*": PLAIN})) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.report("attic", {"t": 1.5, "door": True})
         intake.report("cellar", {"t": 2})
         await core.store.flush()
@@ -39,7 +39,7 @@ async def test_bodies_are_the_same_bytes_until_something_changes(tmp_path: Path)
 async def test_snapshot_and_feed_join(tmp_path: Path) -> None:
     """What comes after the snapshot's cursor is what the snapshot does not show yet; the cursor is never gone."""
     async with living(tmp_path) as core:
-        core.sources.intake(LINK).report("attic", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1})
         for _ in range(20):
             core.journal.append("event.raised", name="x")
         await core.store.flush()
@@ -54,7 +54,7 @@ async def test_snapshot_and_feed_join(tmp_path: Path) -> None:
 
 async def test_the_bell_of_a_thing_rings_for_it_alone_and_costs_nothing_when_nobody_listens(tmp_path: Path) -> None:
     async with living(tmp_path) as core:
-        intake, state = core.sources.intake(LINK), core.state
+        intake, state = core.intake(LINK), core.state
         attic, cellar = state.moved("attic"), state.moved("cellar")
         assert state.moved("attic") is attic
         intake.report("attic", {"t": 1})
@@ -70,7 +70,7 @@ async def test_the_bell_of_a_thing_rings_for_it_alone_and_costs_nothing_when_nob
 
 async def test_a_target_is_shown_beside_the_value_until_it_is_settled(tmp_path: Path) -> None:
     async with living(tmp_path) as core:
-        intake = core.sources.intake(LINK)
+        intake = core.intake(LINK)
         intake.describe("hall", HALL)
         intake.report("hall", {"setpoint": 20.0})
         await core.store.flush()
@@ -94,6 +94,6 @@ async def test_listeners_hear_what_the_state_already_shows(tmp_path: Path) -> No
                 core.state.things["attic"].properties["t"].value if change.name == "t" else None
             )
         )
-        core.sources.intake(LINK).report("attic", {"t": 1})
+        core.intake(LINK).report("attic", {"t": 1})
         await core.store.flush()
         assert seen == [None, None, 1]

@@ -328,7 +328,7 @@ async def test_a_relay_is_commanded_through_the_core(tmp_path: Path) -> None:
     """The whole way of a command, to its durable outcome."""
     core = open_core(tmp_path, Settings(commit_gap_s=0), RuleBook(), Clock())
     core.start(["pins"])
-    intake = core.sources.intake("pins")
+    intake = core.intake("pins")
     intake.on_ack, intake.on_nak = core.commands.acked, core.commands.refused
     driver = Gpio("pins", options(), intake)
     keeper = Keeper("pins", driver.opener(), driver.session, intake.link_up, intake.link_down)

@@ -27,7 +27,7 @@ async def core(tmp_path: Path) -> AsyncIterator[Core]:
 
 async def test_a_thermostat_describes_itself_is_set_and_comes_back(core: Core, tmp_path: Path) -> None:
     """Also after it was unplugged and plugged in again under another tty, and with noise on the line."""
-    intake = core.sources.intake("usb0")
+    intake = core.intake("usb0")
     intake.on_ack, intake.on_nak = core.commands.acked, core.commands.refused
     port = tmp_path / "port"
     driver = JsonLines("usb0", JsonLinesOptions(port=str(port)), intake)

@@ -96,12 +96,12 @@ def test_a_token_is_alone_on_stdout_and_a_running_gateway_knows_it(tmp_path: Pat
 
 def test_token_faults_name_the_mend(tmp_path: Path) -> None:
     with Gateway(tmp_path) as gateway:
-        for words, said in (
-            (["create", "x", "--scope", "everything"], "read, control and admin"),
-            (["revoke", "nobody"], "token list"),
+        for words, code, said in (
+            (["create", "x", "--scope", "everything"], 2, "read, control and admin"),
+            (["revoke", "nobody"], 1, "token list"),
         ):
             done = hearthgate("token", *words, "--config", gateway.path)
-            assert done.returncode == 1
+            assert done.returncode == code
             assert said in done.stderr
             assert "Traceback" not in done.stderr
 

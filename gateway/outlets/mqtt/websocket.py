@@ -152,7 +152,7 @@ class _Stream(asyncio.Transport):
         """`low` is always 0."""
         self._high = _MESSAGE if high is None else high
 
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+    def write(self, data: "bytes | bytearray | memoryview[Any]") -> None:
         if self._is_closing:
             return
         self._out += data

@@ -255,7 +255,7 @@ async def test_writing_pauses_while_nothing_is_taken(house: House) -> None:
         await far.receive()
         await far.send_bytes(CONNACK_5 + b"\x90\x04\x00\x01\x00\x01")  # and the SUBACK that will be asked for
         assert request.transport is not None
-        request.transport.pause_reading()  # type: ignore[attr-defined]
+        request.transport.pause_reading()
         await release.wait()
         return far
 
