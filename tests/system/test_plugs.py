@@ -87,6 +87,16 @@ class Poller(threading.Thread):
         self.join(20)
 
 
+@contextmanager
+def polling(gateway: Gateway) -> Iterator[Poller]:
+    poller = Poller(gateway)
+    poller.start()
+    try:
+        yield poller
+    finally:
+        poller.stop()
+
+
 def settled_id(changes: list[dict[str, Any]]) -> dict[int, str]:
     """seq -> id; fails where one seq has two ids."""
     found: dict[int, str] = {}
@@ -121,14 +131,13 @@ def test_kill_9_under_load_loses_nothing_that_a_reader_saw(tmp_path: Path) -> No
         Subscriber(broker.port, "hearthgate/test/events") as subscriber,
     ):
         gateway = Gateway(tmp_path / "gateway", config)
-        with gateway:
+        with gateway, ExitStack() as stack:
             status, made = gateway.send(
                 "POST", "/api/v1/subscriptions", {"url": receiver.url, "events": ["*"], "since": "oldest"}
             )
             assert status == 201, made
             receiver.expect(made["secret"])
-            poller = Poller(gateway)
-            poller.start()
+            poller = stack.enter_context(polling(gateway))
             with feeding(pty) as feeder:
                 for broker_is_away, receiver_is_away in AWAY:
                     target = gateway.head() + dice.randrange(200, 600)
@@ -157,7 +166,6 @@ def test_kill_9_under_load_loses_nothing_that_a_reader_saw(tmp_path: Path) -> No
                 "the receiver is at the head",
             )
             until_sync(lambda: subscriber.messages[-1].json["seq"] == wanted[-1], 60, "the subscriber is at the head")
-            poller.stop()
     ids = settled_id(truth)
     seen = [change["seq"] for change in poller.changes]
     assert seen == sorted(set(seen)), "the cursor resumed, and nothing came twice"
