@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import ssl
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 
@@ -42,14 +42,27 @@ async def open_websocket(
                 max_msg_size=_MAX_INBOUND,
                 timeout=aiohttp.ClientWSTimeout(ws_close=None),  # who closes sets the limit
             )
-        transport = handshake.accepted(socket)
+        link = handshake.accepted(socket)
     except BaseException as error:
-        handshake.abort()
+        if handshake.link is not None:
+            handshake.link.abort()
         await session.close()
         if isinstance(error, TimeoutError | aiohttp.ClientError):
             raise handshake.explained(error) from error
         raise
-    protocol.connection_made(_Stream(protocol, session, socket, transport))
+    protocol.connection_made(_Stream(protocol, session, socket, link))
+
+
+class _Link:
+    """The connection under a WebSocket, to be ended without ado: aiohttp itself would wait for a peer that takes nothing."""
+
+    def __init__(self, response: aiohttp.ClientResponse, connection: aiohttp.connector.Connection) -> None:
+        self._response, self._transport = response, connection.transport
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self._response.close()
 
 
 class _Handshake:
@@ -58,7 +71,8 @@ class _Handshake:
     def __init__(self, address: Address, timeout_s: float) -> None:
         self._where, self._timeout_s = str(address), timeout_s
         self._is_connected = False
-        self._transport: asyncio.Transport | None = None
+        self.link: _Link | None = None
+        """There once an answer has opened a WebSocket."""
 
     def session(self) -> aiohttp.ClientSession:
         """A session of aiohttp's for this one exchange."""
@@ -73,7 +87,7 @@ class _Handshake:
             middlewares=(self._exchange,),
         )
 
-    def accepted(self, socket: aiohttp.ClientWebSocketResponse) -> asyncio.Transport:
+    def accepted(self, socket: aiohttp.ClientWebSocketResponse) -> _Link:
         """The connection under a WebSocket that has been opened.
 
         Raises:
@@ -82,13 +96,8 @@ class _Handshake:
         if socket.protocol != _PROTOCOL:
             hint = "the path is probably another service's; write the broker's own into mqtt.urls"
             raise self._error(f"a WebSocket, but it does not agree to the subprotocol {_PROTOCOL!r}", hint)
-        assert self._transport is not None
-        return self._transport
-
-    def abort(self) -> None:
-        """Ends the connection, if there is one already."""
-        if self._transport is not None:
-            self._transport.abort()
+        assert self.link is not None
+        return self.link
 
     def explained(self, error: TimeoutError | aiohttp.ClientError) -> BrokerError:
         """Our error for one of aiohttp's."""
@@ -115,8 +124,9 @@ class _Handshake:
             response.close()
             location = response.headers.get("Location", "")
             raise turned_away(self._where, response.status, response.reason or "", location)
-        assert response.connection is not None
-        self._transport = cast("asyncio.Transport", response.connection.transport)
+        if response.connection is None:
+            raise self._error("it answers 101 and opens no WebSocket", _IS_IT)
+        self.link = _Link(response, response.connection)
         return response
 
     async def _on_connected(self, session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:
@@ -134,10 +144,10 @@ class _Stream(asyncio.Transport):
         protocol: asyncio.Protocol,
         session: aiohttp.ClientSession,
         socket: aiohttp.ClientWebSocketResponse,
-        transport: asyncio.Transport,
+        link: _Link,
     ) -> None:
         super().__init__()
-        self._protocol, self._session, self._socket, self._transport = protocol, session, socket, transport
+        self._protocol, self._session, self._socket, self._link = protocol, session, socket, link
         self._out = bytearray()
         self._high = _MESSAGE
         self._is_paused = self._is_closing = self._is_aborted = False
@@ -171,7 +181,7 @@ class _Stream(asyncio.Transport):
 
     def abort(self) -> None:
         self._is_closing = self._is_aborted = True
-        self._transport.abort()
+        self._link.abort()
 
     # -- carrying ----------------------------------------------------------------------------------------------------
 
@@ -183,7 +193,7 @@ class _Stream(asyncio.Transport):
                 if not self._is_closing or self._is_aborted:
                     sender.cancel()
         finally:
-            self._transport.abort()
+            self._link.abort()
             await self._session.close()
 
     async def _receive(self) -> None:
