@@ -82,7 +82,7 @@ class DriverOptions(Mapping[str, type[msgspec.Struct]]):
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from gateway.app import App
+    from gateway.app import BROKEN, App
     from gateway.config.load import parse, read_text
     from gateway.ops.logs import set_up_logging
 
@@ -95,14 +95,15 @@ def _run(chosen: argparse.Namespace) -> int:
         app.on_ready = lambda: _keep_good(text, config)
         return config
 
-    text = read_text(chosen.config)
     notes: list[tuple[str, str]] = []
     try:
+        text = read_text(chosen.config)
         config = parse(text, str(chosen.config), options)
     except ConfigError as error:
-        config = _last_good(text, error, options)
-        notes.append(("configuration-broken", f"the last good one runs instead; first fault: {error.faults[0]}"))
+        config = _last_good(chosen.config, error, options)
+        notes.append((BROKEN, f"the last good one runs instead; first fault: {error.faults[0]}"))
         text = ""
+    _become_owner(Path(config.gateway.state_dir))
     app = App(config, reload, notes)
     if text:
         app.on_ready = lambda: _keep_good(text, config)
@@ -120,14 +121,18 @@ def _keep_good(text: str, config: "Config") -> None:
         log.warning("the configuration cannot be kept as the last good one: %s; what runs goes on", error)
 
 
-def _last_good(text: str, error: ConfigError, options: "DriverOptions") -> "Config":
+def _last_good(path: Path, error: ConfigError, options: "DriverOptions") -> "Config":
     """What ran before the file was broken; its faults are told all the same.
 
     Raises:
-        ConfigError: the same, when there is nothing to fall back on.
+        ConfigError: the same, when there is nothing to fall back on, or no file at all.
     """
     from gateway.config.last_good import find_state_dir, load_last_good
 
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")  # noise in it need not hide where the state is
+    except OSError:
+        raise error from None
     config = load_last_good(find_state_dir(text), options)
     if config is None:
         raise error
@@ -142,6 +147,8 @@ def _check(chosen: argparse.Namespace) -> int:
     config = load(chosen.file, DriverOptions())
     links = ", ".join(f"{name} ({link.driver})" for name, link in config.links.items()) or "no link"
     print(f"{chosen.file}: right; gateway {config.gateway.id}, {links}")
+    for hook in config.hooks:
+        print(f"{chosen.file}: hooks.{hook}: this release does not serve POST /hooks/{hook} yet", file=sys.stderr)
     return 0
 
 
@@ -191,10 +198,11 @@ def _registry(chosen: argparse.Namespace) -> "Registry":
     from gateway.core.core import open_registry
 
     state_dir = Path(load(chosen.config, DriverOptions()).gateway.state_dir)
-    if not state_dir.is_dir():
-        what, mend = f"{state_dir} does not exist", "start the gateway once, or make the folder"
-        fault = Fault(str(chosen.config), None, "gateway.state_dir", what, mend)
-        raise ConfigError([fault])
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # a token may be wanted before the first run
+    except OSError as error:
+        what, mend = f"{state_dir} cannot be made: {error.strerror}", "choose a folder that this user may write"
+        raise ConfigError([Fault(str(chosen.config), None, "gateway.state_dir", what, mend)]) from error
     clock = Clock()
     _become_owner(state_dir)
     return open_registry(state_dir, clock)
@@ -202,11 +210,17 @@ def _registry(chosen: argparse.Namespace) -> "Registry":
 
 def _become_owner(state_dir: Path) -> None:
     """Run as root, acts as the owner of the state directory: the service must be able to read what is written there."""
+    import pwd
+
+    if os.geteuid() != 0 or not state_dir.is_dir() or state_dir.stat().st_uid == 0:
+        return
     owner = state_dir.stat()
-    if os.geteuid() == 0 and owner.st_uid != 0:
+    try:
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)  # dialout and gpio, for the lines
+    except KeyError:
         os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
+    os.setgid(owner.st_gid)
+    os.setuid(owner.st_uid)
 
 
 def _run_loop(work: Coroutine[Any, Any, None]) -> None:

@@ -10,14 +10,14 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import gateway
 from gateway.config.load import changed_sections
 from gateway.config.schema import Config, LinkConfig
 from gateway.core.clock import Clock
 from gateway.core.core import Core, open_registry
-from gateway.core.errors import ConfigError, JournalDamaged
+from gateway.core.errors import ConfigError, GatewayError, JournalDamaged
 from gateway.core.registry import REFRESH_S, Registry
 from gateway.drivers.find import find_driver
 from gateway.links.keeper import Keeper
@@ -30,6 +30,10 @@ from gateway.outlets.mqtt import Mqtt
 
 STOP_S = 4.0
 """All rooms together get this long to end; then the process ends without them."""
+
+BROKEN: Final = "configuration-broken"
+SUBJECT: Final = "configuration"
+"""The alert of a configuration that cannot be used, at the start or at a reload; the next good one clears it."""
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,7 @@ class App:
         self.on_ready: Callable[[], None] = lambda: None
         """Called once, when the configuration that was read last has proved good."""
         self._reload = reload
+        self._proved: Config | None = None
         self._notes = list(notes or [])
         self._notifier = Notifier()
         self._stopping = asyncio.Event()
@@ -94,14 +99,27 @@ class App:
         loop.add_signal_handler(signal.SIGHUP, self._hup.set)
         damaged: JournalDamaged | None = None
         while not self._stopping.is_set():
-            settings = self.config.gateway
+            damaged = await self._live(damaged)
+
+    async def _live(self, damaged: JournalDamaged | None) -> JournalDamaged | None:
+        """One life. When what a reload has brought turns out not to work, the next one goes on with what worked before."""
+        settings = self.config.gateway
+        try:
             _make_state_dir(Path(settings.state_dir))
             with occupied(Path(settings.state_dir)):
-                damaged = await Life(self, Clock(trust=settings.trust_clock)).run(damaged)
+                return await Life(self, Clock(trust=settings.trust_clock)).run(damaged)
+        except* (GatewayError, OSError) as group:
+            if self._proved is None or self._proved is self.config:
+                raise
+            said = _say(group)
+            log.error("reload: %s; what ran before goes on", said)
+            self.config, self.on_ready = self._proved, lambda: None
+            self._notes.append((BROKEN, f"the new one does not work, the one before it goes on: {said}"))
+        return None
 
     def ready(self, addresses: list[str]) -> None:
         """The API listens."""
-        self.addresses = addresses
+        self.addresses, self._proved = addresses, self.config
         self._notifier.ready(f"listening on {', '.join(addresses)}")
         log.info("hearthgate %s is ready: %s", gateway.__version__, ", ".join(addresses))
         self.on_ready, proved = (lambda: None), self.on_ready
@@ -158,7 +176,7 @@ class Life:
         self._core = core = open_core_of(self._config, self._clock, damaged)
         core.start(self._config.links)
         for kind, reason in self._app.take_notes():
-            core.alerts.raise_(kind, "configuration", reason, "error")
+            core.alerts.raise_(kind, SUBJECT, reason, "error")
         self._registry = open_registry(Path(self._config.gateway.state_dir), self._clock)
         try:
             await self._live()
@@ -250,11 +268,9 @@ class Life:
         self._app.notifier.reloading()
         new = self._app.read_config()
         if new is None:
-            self._core.alerts.raise_(
-                "configuration-broken", "reload", "the new configuration has faults; the old one goes on", "error"
-            )
+            self._core.alerts.raise_(BROKEN, SUBJECT, "the new one has faults; the old one goes on", "error")
         else:
-            self._core.alerts.clear("configuration-broken", "reload")
+            self._core.alerts.clear(BROKEN, SUBJECT)
             changed = changed_sections(self._config, new)
             log.info("reload: %s", ", ".join(sorted(changed)) or "nothing has changed")
             self._app.config = new
@@ -302,6 +318,10 @@ def _make_state_dir(path: Path) -> None:
         raise OSError(
             f"{path}: {error.strerror}; set gateway.state_dir to a folder that this user may write"
         ) from error
+
+
+def _say(group: BaseExceptionGroup[BaseException]) -> str:
+    return "; ".join(_say(one) if isinstance(one, BaseExceptionGroup) else str(one) for one in group.exceptions)
 
 
 async def _outcome(future: asyncio.Future[JournalDamaged]) -> None:

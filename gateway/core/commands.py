@@ -153,11 +153,8 @@ class Commands:
         if open is None or open.phase != "sent":
             return
         open.is_acked = True
-        if open.reported is None:
-            # Nothing has come since: an old value says nothing, unless it is the very one that was asked for.
-            if open.before is None or _is_same(open.command.value, open.before):
-                self._settle(open, "confirmed")
-        elif not _is_same(open.reported, open.before) and _is_within_step(open, open.reported):
+        # Nothing has come since: an old value says nothing, unless it is the very one that was asked for.
+        if open.reported is None and (open.before is None or _is_same(open.command.value, open.before)):
             self._settle(open, "confirmed")
 
     def refused(self, id: str, error: str) -> None:
@@ -169,13 +166,15 @@ class Commands:
     def reported(self, thing: str, name: str, value: Scalar) -> None:
         """The device has reported this value, new or not.
 
-        Before it has acknowledged, only the very value that was asked for counts: an old one may lie within a step of it.
+        Before it has acknowledged, the value from before does not count unless it is the very one that was asked for: an old one may lie
+        within a step of it.
         """
         open = self._by_target.get((thing, name))
         if open is None or open.phase != "sent":
             return
         open.reported = value
-        if _is_same(open.command.value, value) or (open.is_acked and _is_within_step(open, value)):
+        is_new = open.is_acked or not _is_same(value, open.before)
+        if _is_same(open.command.value, value) or (is_new and _is_within_step(open, value)):
             self._settle(open, "confirmed")
 
     # -- the journal's side ------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.broker import free_port
-from tests.support.receiver import HANG, OK, Receiver, Reply
+from tests.support.receiver import HANG, OK, Delivery, Receiver, Reply
 
 _END_S = 10.0
 
@@ -54,6 +54,11 @@ class ReceiverThread:
     def delivered(self) -> list[Taken]:
         """What was accepted, in order, doubles included."""
         return [Taken(one.id, one.json["data"]) for one in self._receiver.taken]
+
+    @property
+    def requests(self) -> list[Delivery]:
+        """All that came, pings and what was refused included."""
+        return list(self._receiver.requests)
 
     @property
     def count(self) -> int:

@@ -120,3 +120,24 @@ def test_reload_takes_over_what_changed_and_keeps_the_rest(tmp_path: Path) -> No
         until_sync(lambda: gateway.get("/api/v1/status")["alerts"], 10, "the fault is told")
         assert "linsk" in gateway.log
         assert set(gateway.get("/api/v1/status")["links"]) == {"a", "b"}
+
+
+def test_check_says_what_this_release_does_not_serve_yet(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+    file = tmp_path / "gateway.toml"
+    file.write_text(
+        f'[hooks.holiday]\nsecret_file = "{tmp_path / "secret"}"\n'
+        'set = { thing = "hall", property = "setpoint", value = "{data.temperature}" }\n'
+    )
+    done = hearthgate("check", file)
+    assert done.returncode == 0, done.stderr
+    assert "hooks.holiday: this release does not serve" in done.stderr
+
+
+def test_a_token_can_be_made_before_the_first_run(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.toml"
+    file.write_text(f'[gateway]\nstate_dir = "{tmp_path / "state"}"\n')
+    done = hearthgate("token", "create", "phone", "--scope", "read", "--config", file)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("hg_")
+    assert (tmp_path / "state").stat().st_mode & 0o077 == 0
