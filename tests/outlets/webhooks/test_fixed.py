@@ -73,16 +73,18 @@ async def test_the_api_may_pause_a_fixed_one_and_no_more(house: House, receiver:
 async def test_a_fixed_one_that_cannot_be_used_is_disabled_with_an_alert_and_mends(
     house: House, receiver: Receiver, wrong: dict[str, Any]
 ) -> None:
-    outlet = await house.start(fixed(receiver, **wrong), fixed(receiver, name="good"))
-    states = {one.name: one.state for one in outlet.list()}
-    assert states == {"cloud": "disabled", "good": "active"}
-    await house.core.store.flush()
-    assert "webhook-disabled" in house.alerts()
-    seqs = await house.append(1)
-    await receiver.wait_for(seqs)
-    outlet = await house.again(fixed(receiver), fixed(receiver, name="good"))
-    assert {one.name: one.state for one in outlet.list()} == {"cloud": "active", "good": "active"}
-    await until(lambda: receiver.seqs.count(seqs[0]) == 2, what="the mended one has it too")
+    async with receiving() as other:
+        good = fixed(other, name="good")
+        outlet = await house.start(fixed(receiver, **wrong), good)
+        states = {one.name: one.state for one in outlet.list()}
+        assert states == {"cloud": "disabled", "good": "active"}
+        await house.core.store.flush()
+        assert "webhook-disabled" in house.alerts()
+        seqs = await house.append(1)
+        await other.wait_for(seqs)
+        outlet = await house.again(fixed(receiver), good)
+        assert {one.name: one.state for one in outlet.list()} == {"cloud": "active", "good": "active"}
+        await receiver.wait_for(seqs)
     await house.core.store.flush()
     assert "webhook-disabled" not in house.alerts()
 
