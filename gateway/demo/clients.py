@@ -31,6 +31,12 @@ class Client:
         async with self._session.request(method, self._base + path, headers=self._headers, json=body) as answer:
             return answer.status, msgspec.json.decode(await answer.read() or b"null")
 
+    async def is_quiet(self) -> bool:
+        """Whether nothing new can come: every line has gone, and what that means is committed."""
+        _, _, body = await self.get("/api/v1/status")
+        status = msgspec.json.decode(body)
+        return not status["journal"]["waiting"] and not any(link["is_up"] for link in status["links"].values())
+
     async def everything(self) -> list[Seen]:
         """Every change of the journal, read from its beginning: the measure for all others."""
         changes: list[Seen] = []

@@ -240,8 +240,9 @@ The changes as they come (up to {1 / 0.4:.1f} a second are shown), and after how
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP_S):
                 while True:
+                    is_quiet = await client.is_quiet()
                     changes = await client.everything()
-                    if not any(witness.missing(changes) for witness in self._witnesses()):
+                    if is_quiet and not any(witness.missing(changes) for witness in self._witnesses()):
                         return changes
                     await asyncio.sleep(0.2)
         return await client.everything()
