@@ -149,6 +149,7 @@ class App:
         finally:
             for task in waits:
                 task.cancel()
+            await asyncio.wait(waits)
         wish = min((waits[task] for task in done), key=("damaged", "stop", "reload").index)
         if wish == "reload":
             self._hup.clear()
