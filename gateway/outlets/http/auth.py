@@ -1,11 +1,9 @@
 """Who may ask: bearer tokens and their scopes (RFC 6750), and which host names the gateway answers to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
-
-from aiohttp import web
 
 from gateway.core.registry import Registry, Token
 from gateway.outlets.http.problems import Problem
@@ -37,20 +35,19 @@ class Guard:
         self._registry.refresh()
         return self._generation
 
-    def admit(self, request: web.BaseRequest, scope: str | None) -> Token | None:
-        """The token of a request that may go on; None where none is needed.
+    def admit(self, fields: Sequence[str], scope: str | None) -> Token | None:
+        """The token of a request that may go on, by its `Authorization`; None where none is needed.
 
         Raises:
             Problem: unauthorized, or insufficient-scope.
         """
         if scope is None:
             return None
-        given = request.headers.get("Authorization")
-        if given is None:
+        if not fields:
             if scope == READ and self._open_read:
                 return None
             raise Problem("unauthorized", "no token was sent", headers=[("WWW-Authenticate", REALM)])
-        return self._admit_token(given, scope)
+        return self._admit_token(fields[0], scope)
 
     def _admit_token(self, given: str, scope: str) -> Token:
         scheme, _, secret = given.partition(" ")
@@ -81,15 +78,14 @@ class Hosts:
         self._names = frozenset(_plain(name) for name in names)
         self._answers_to = lru_cache(maxsize=256)(self._look)
 
-    def check(self, request: web.BaseRequest) -> None:
-        """Lets a request for one of our names pass. HTTP/1.0 has no `Host`, and no browser.
+    def check(self, hosts: Sequence[str], version: tuple[int, int]) -> None:
+        """Lets a request for one of our names pass, by its `Host`. HTTP/1.0 has none, and no browser.
 
         Raises:
             Problem: bad-request, or misdirected.
         """
-        hosts = request.headers.getall("Host", ())
         if len(hosts) != 1:
-            if not hosts and request.version < (1, 1):
+            if not hosts and version < (1, 1):
                 return
             raise Problem("bad-request", "a request has exactly one Host header")
         if not self._answers_to(hosts[0]):

@@ -1,7 +1,7 @@
 """One request on its way through the outlet: what handlers read from, and what they may say beside their answer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -68,7 +68,7 @@ class Call:
             Problem: unauthorized, or insufficient-scope.
         """
         self._generation = self._guard.generation
-        self.token = self._guard.admit(self.request, self.route.scope)
+        self.token = self._guard.admit(self.fields("Authorization"), self.route.scope)
 
     @property
     def cause(self) -> str:
@@ -85,10 +85,14 @@ class Call:
         """HEAD answers as GET would, without waiting."""
         return self.request.method == "HEAD"
 
+    def fields(self, name: str) -> Sequence[str]:
+        """A header's values, in order; none when it was not sent."""
+        return self.request.headers.getall(name, ())
+
     @property
     def prefer(self) -> Preferences:
         """What the client would like."""
-        fields = self.request.headers.getall("Prefer", ())
+        fields = self.fields("Prefer")
         return preferences(fields) if fields else NO_PREFERENCES
 
     def say(self, name: str, value: str) -> None:

@@ -4,16 +4,17 @@ Whoever asks the same from the same place gets the same finished bytes: they are
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.core.change import Entry, Filter
 from gateway.core.journal import Journal
-from gateway.outlets.http.answer import JSON, NO_STORE, Answer
-from gateway.outlets.http.call import Call
+from gateway.outlets.http.accept import wants_stream
+from gateway.outlets.http.answer import JSON, NO_STORE, Answer, header_line
 from gateway.outlets.http.conditional import MAX_WAIT_S
 from gateway.outlets.http.parameters import filter_of, limit_of, parse_query, wait_of
+from gateway.outlets.http.questions import Asked, NotInMemory
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -71,56 +72,129 @@ class Feed:
         Raises:
             CursorGone: the floor has passed it.
         """
-        head = self.journal.head
-        if head != self._found_head:
-            self._found.clear()
-            self._found_head, self._found_bytes = head, 0
-        key = (form, after, ask.key, ask.limit)
-        known = self._found.get(key)
-        if known is not None:
-            return known
-        found = await self._find(form, after, ask.filter, ask.limit)
-        if self.journal.head == head == self._found_head and self._found_bytes < _CACHE_BYTES:
-            self._found[key] = found
-            self._found_bytes += len(found.data) + 500
+        found = self.look_now(form, after, ask)
+        if found is None:
+            head = self.journal.head
+            found = await self._find(form, after, ask.filter, ask.limit)
+            if self.journal.head == head:
+                self._keep(form, after, ask, found)
         return found
+
+    def look_now(self, form: Form, after: int, ask: Ask) -> Found | None:
+        """The same from memory alone; None when it takes the disk.
+
+        Raises:
+            CursorGone: the floor has passed it.
+        """
+        if self.journal.head != self._found_head:
+            self._found.clear()
+            self._found_head, self._found_bytes = self.journal.head, 0
+        found = self._found.get((form, after, ask.key, ask.limit))
+        if found is None:
+            found = self._find_now(form, after, ask.filter, ask.limit)
+            if found is not None:
+                self._keep(form, after, ask, found)
+        return found
+
+    def _keep(self, form: Form, after: int, ask: Ask, found: Found) -> None:
+        if self._found_bytes < _CACHE_BYTES:
+            self._found[(form, after, ask.key, ask.limit)] = found
+            self._found_bytes += len(found.data) + 500
+
+    def _find_now(self, form: Form, after: int, filter: Filter, limit: int) -> Found | None:
+        bodies: list[bytes] = []
+        scanned = 0
+        while len(bodies) < limit and scanned < _MAX_SCAN:
+            entries = self.journal.recent(after, _chunk(filter, limit))
+            if entries is None:
+                return None
+            if not entries:
+                break
+            scanned += len(entries)
+            after = _take(entries, filter, limit, bodies)
+        return self._found_of(form, bodies, after)
 
     async def _find(self, form: Form, after: int, filter: Filter, limit: int) -> Found:
         """Looks for up to `limit` passing changes, through at most `_MAX_SCAN` rows: nobody holds the loop or the disk for long."""
         bodies: list[bytes] = []
         scanned = 0
         while len(bodies) < limit and scanned < _MAX_SCAN:
-            entries = await self.journal.read(after, min(_CHUNK, limit if filter.is_open else _CHUNK))
+            entries = await self.journal.read(after, _chunk(filter, limit))
             if not entries:
                 break
             scanned += len(entries)
             after = _take(entries, filter, limit, bodies)
+        return self._found_of(form, bodies, after)
+
+    def _found_of(self, form: Form, bodies: list[bytes], after: int) -> Found:
         has_more = after < self.journal.head
         return Found(len(bodies), after, has_more, form(bodies, self.journal.cursor(after), has_more))
 
 
+class FeedQuestion:
+    """The question for what came after a cursor.
+
+    Args:
+        after: the seq after which it asks; None asks only for the head's cursor.
+    """
+
+    __slots__ = ("_after", "_ask", "_feed", "extra", "wait_s")
+
+    is_lasting = False  # `now` is another place each time, and a cursor is gone one day
+
+    def __init__(self, feed: Feed, ask: Ask, after: int | None, wait_s: float, extra: bytes) -> None:
+        self._feed, self._ask, self._after = feed, ask, after
+        self.wait_s, self.extra = wait_s, extra
+
+    def key(self) -> Hashable:
+        return self._after, self._ask.key, self._ask.limit, self.extra
+
+    def bell(self) -> asyncio.Event:
+        return self._feed.journal.moved()
+
+    def look(self, *, may_wait: bool) -> Answer | None:
+        if self._after is None:
+            return self._head_only()
+        found = self._feed.look_now(json_form, self._after, self._ask)
+        if found is None:
+            raise NotInMemory
+        return self._weigh(found, may_wait)
+
+    async def fetch(self, *, may_wait: bool) -> Answer | None:
+        if self._after is None:
+            return self._head_only()
+        return self._weigh(await self._feed.look(json_form, self._after, self._ask), may_wait)
+
+    def _weigh(self, found: Found, may_wait: bool) -> Answer | None:
+        if found.passing or found.has_more or not may_wait:
+            return Answer(200, found.data, JSON, _HEADERS)
+        self._after = found.after  # what was looked at and does not pass need not be looked at again
+        return None
+
+    def _head_only(self) -> Answer:
+        return Answer(200, json_form([], self._feed.journal.cursor(), False), JSON, _HEADERS)
+
+
 class Changes:
-    """Serves `/changes` as JSON."""
+    """Makes the questions of `/changes` as JSON."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
-    async def poll(self, call: Call) -> Answer:
-        """At once if something is there, else held for as long as was asked."""
-        ask = parse_ask(call.raw_query)
-        journal = self._feed.journal
+    def poll(self, asked: Asked) -> FeedQuestion | None:
+        """At once if something is there, else held for as long as was asked; None when it is a stream that is wanted.
+
+        Raises:
+            Problem: bad-parameter.
+            CursorMalformed, CursorGone: it cannot be read after this cursor.
+        """
+        if any(wants_stream(field) for field in asked.fields("Accept")):
+            return None
+        ask = parse_ask(asked.raw_query)
         if ask.since is None:
-            return Answer(200, json_form([], journal.cursor(), False), JSON, _HEADERS)
-        after = journal.seq_of(ask.since)
-        until_s = asyncio.get_running_loop().time() + _granted(call, ask)
-        may_wait = not call.is_head
-        while True:
-            moved = journal.moved()  # taken before reading, so no wake is missed
-            found = await self._feed.look(json_form, after, ask)
-            if found.passing or found.has_more or not may_wait:
-                return Answer(200, found.data, JSON, _HEADERS)
-            after = found.after
-            may_wait = asyncio.get_running_loop().time() < until_s and await call.hold(moved, until_s)
+            return FeedQuestion(self._feed, ask, None, 0, b"")
+        wait_s, extra = _granted(asked, ask)
+        return FeedQuestion(self._feed, ask, self._feed.journal.seq_of(ask.since), wait_s, extra)
 
 
 @lru_cache(maxsize=256)
@@ -137,19 +211,21 @@ def parse_ask(raw_query: str) -> Ask:
     return Ask(since, wait_of(values), limit_of(values, DEFAULT_LIMIT, MAX_LIMIT), filter, key)
 
 
-def _granted(call: Call, ask: Ask) -> float:
-    """The seconds to wait. The parameter wins over `Prefer`; what was capped, or came by `Prefer`, is told."""
+def _granted(asked: Asked, ask: Ask) -> tuple[float, bytes]:
+    """The seconds to wait, and the header that tells what was capped or came by `Prefer`. The parameter wins over `Prefer`."""
     wait_s = ask.wait_s
     if wait_s is None:
-        preferred = call.prefer.wait_s
+        preferred = asked.prefer.wait_s
         if preferred is None:
-            return 0.0
-        call.say("Preference-Applied", f"wait={preferred}")
-        return float(preferred)
+            return 0.0, b""
+        return float(preferred), header_line("Preference-Applied", f"wait={preferred}")
     if wait_s > MAX_WAIT_S:
-        call.say("Preference-Applied", f"wait={MAX_WAIT_S}")
-        return float(MAX_WAIT_S)
-    return wait_s
+        return float(MAX_WAIT_S), header_line("Preference-Applied", f"wait={MAX_WAIT_S}")
+    return wait_s, b""
+
+
+def _chunk(filter: Filter, limit: int) -> int:
+    return min(_CHUNK, limit) if filter.is_open else _CHUNK
 
 
 def _take(entries: list[Entry], filter: Filter, limit: int, bodies: list[bytes]) -> int:

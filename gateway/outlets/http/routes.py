@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from gateway.outlets.http.answer import Answer
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.problems import Problem
+from gateway.outlets.http.questions import Questioner, hold
 
 Handler = Callable[[Call], Awaitable[Answer | None]]
 """Answers a call; None when it has written its answer by itself and the connection is to end."""
@@ -48,13 +49,33 @@ class Doc:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one address. `path` has its parameters in braces, each a whole segment; `scope` None is open to everybody."""
+    """One method of one address.
+
+    Attributes:
+        path: with its parameters in braces, each a whole segment.
+        scope: None is open to everybody.
+        question: makes the question that this GET is, where it can be answered from memory; `handler` answers the same.
+    """
 
     method: str
     path: str
     scope: str | None
     handler: Handler
     doc: Doc
+    question: Questioner | None = None
+
+
+def asking(path: str, scope: str, question: Questioner, doc: Doc, otherwise: Handler | None = None) -> Route:
+    """A GET that is a question; `otherwise` answers what is none."""
+
+    async def handler(call: Call) -> Answer | None:
+        asked = question(call)
+        if asked is not None:
+            return await hold(call, asked)
+        assert otherwise is not None, f"{path}: only who has another handler may turn a question down"
+        return await otherwise(call)
+
+    return Route("GET", path, scope, handler, doc, question)
 
 
 class _Place:

@@ -30,7 +30,7 @@ from gateway.outlets.http.problems import Problem, of_error
 from gateway.outlets.http.resources import Shown, serve, show
 from gateway.outlets.http.routes import Route, Router
 from gateway.outlets.http.status import AlertList, Status
-from gateway.outlets.http.stream import Streams, wants_stream
+from gateway.outlets.http.stream import Streams
 from gateway.outlets.http.subscriptions import Subscriptions, Webhooks
 from gateway.outlets.http.things import Forgetter, Things
 from gateway.outlets.http.tokens import Tokens
@@ -98,10 +98,10 @@ class HttpOutlet:
         self._servers: list[asyncio.Server] = []
         self._document: Shown | None = None
         feed = Feed(journal)
-        self._changes, self._streams = Changes(feed), Streams(feed)
+        self._streams = Streams(feed)
         self._router = Router((
             *table.thing_routes(Things(journal, state, sources, Setting(commands))),
-            *table.feed_routes(self._feed, History(journal)),
+            *table.feed_routes(Changes(feed), self._streams, History(journal)),
             *table.command_routes(CommandList(commands)),
             *table.token_routes(Tokens(registry, self._lot)),
             *table.status_routes(Status(status, metrics, self.status), AlertList(alerts, journal)),
@@ -195,7 +195,7 @@ class HttpOutlet:
         """The answer, and its own header lines; None when it was streamed."""
         call: Call | None = None
         try:
-            self._hosts.check(request)
+            self._hosts.check(request.headers.getall("Host", ()), request.version)
             route, params = self._router.find(request.method, request.rel_url.raw_path)
             call = Call(request, route, params, self._guard, self._lot, self._settings.max_body_bytes)
             call.admit()
@@ -210,13 +210,6 @@ class HttpOutlet:
         finally:
             if call is not None:
                 call.leave()
-
-    async def _feed(self, call: Call) -> Answer | None:
-        """The feed, in the manner that the request asks for."""
-        if wants_stream(call.request.headers.get("Accept", "")):
-            await self._streams.serve(call)
-            return None
-        return await self._changes.poll(call)
 
     async def _openapi(self, call: Call) -> Answer:
         """What there is, told to machines."""

@@ -4,13 +4,13 @@ import asyncio
 from typing import Final
 
 from gateway.core.errors import CursorGone
-from gateway.outlets.http.answer import JSON, NO_STORE, Answer, drain, head_of, wall_s
+from gateway.outlets.http.accept import EVENT_STREAM
+from gateway.outlets.http.answer import NO_STORE, Answer, drain, head_of, wall_s
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.changes import Ask, Feed, parse_ask
 from gateway.outlets.http.connections import CLOSE_LINE, Connection
 from gateway.outlets.http.problems import of_error
 
-EVENT_STREAM: Final = "text/event-stream"
 KEEP_ALIVE_S: Final = 15.0
 SLOW_S: Final = 30.0
 """A stream whose reader takes nothing for so long is cut; it resumes by its cursor."""
@@ -131,20 +131,3 @@ def _reset(gone: CursorGone) -> bytes:
 
 def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def wants_stream(accept: str) -> bool:
-    """Whether `Accept` names event streams, and does not prefer JSON."""
-    if EVENT_STREAM not in accept.lower():
-        return False
-    weights = dict(_weights(accept.lower()))
-    return weights.get(EVENT_STREAM, 0.0) > 0 and weights.get(EVENT_STREAM, 0.0) >= weights.get(JSON, 0.0)
-
-
-def _weights(accept: str) -> list[tuple[str, float]]:
-    weighed = []
-    for item in accept.split(","):
-        media, *params = (part.strip() for part in item.split(";"))
-        weight = next((param[2:] for param in params if param.startswith("q=")), "1")
-        weighed.append((media, float(weight) if weight.replace(".", "", 1).isdigit() and weight.isascii() else 1.0))
-    return weighed

@@ -4,14 +4,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from gateway.outlets.http import schemas
+from gateway.outlets.http.accept import EVENT_STREAM
 from gateway.outlets.http.auth import ADMIN, CONTROL, READ
+from gateway.outlets.http.changes import Changes
 from gateway.outlets.http.commands import CommandList
 from gateway.outlets.http.history import History
 from gateway.outlets.http.pages import MEDIA, Pages
-from gateway.outlets.http.routes import Doc, Handler, Reply, Route
+from gateway.outlets.http.routes import Doc, Handler, Reply, Route, asking
 from gateway.outlets.http.schemas import ref
 from gateway.outlets.http.status import METRICS, AlertList, Status
-from gateway.outlets.http.stream import EVENT_STREAM
+from gateway.outlets.http.stream import Streams
 from gateway.outlets.http.subscriptions import Subscriptions
 from gateway.outlets.http.things import Things
 from gateway.outlets.http.tokens import Tokens
@@ -71,17 +73,16 @@ def _gone(tag: str, summary: str, problems: Sequence[str], **more: Any) -> Doc:
 
 def thing_routes(things: Things) -> Iterator[Route]:
     """`/things` and below."""
-    yield Route(
-        "GET", f"{API}/things", READ, things.all, _state("things", "All things with their values", ref("Things"))
-    )
-    yield Route("GET", _THING, READ, things.one, _state("things", "One thing", ref("Thing"), ["thing-unknown"]))
+    doc = _state("things", "All things with their values", ref("Things"))
+    yield asking(f"{API}/things", READ, things.all, doc)
+    yield asking(_THING, READ, things.one, _state("things", "One thing", ref("Thing"), ["thing-unknown"]))
     text = "It comes back when its device reports again. Needs `admin`, for it takes away what others rely on."
     doc = _gone("things", "Forget a thing", ["thing-unknown", "precondition-failed"], text=text, params=(_IF_MATCH,))
     yield Route("DELETE", _THING, ADMIN, things.forget, doc)
-    yield Route("GET", _PROPERTY, READ, things.property, _state("things", "One property", ref("Property"), _UNKNOWN))
+    yield asking(_PROPERTY, READ, things.property, _state("things", "One property", ref("Property"), _UNKNOWN))
     yield Route("PUT", _PROPERTY, CONTROL, things.set, _setting("Set a property", ref("Write")))
     doc = _state("things", "The bare value", schemas.SCALAR_OR_NULL, _UNKNOWN)
-    yield Route("GET", f"{_PROPERTY}/value", READ, things.value, doc)
+    yield asking(f"{_PROPERTY}/value", READ, things.value, doc)
     doc = _setting("Set a property by its bare value", schemas.SCALAR)
     yield Route("PUT", f"{_PROPERTY}/value", CONTROL, things.set_value, doc)
     text = "Held until the value changes, 50 s at most, then the value as it is; for WoT long-poll clients."
@@ -104,7 +105,7 @@ def _setting(summary: str, body: dict[str, Any]) -> Doc:
     return Doc("things", summary, text, (wait, _KEY, _IF_MATCH), body, replies=replies, problems=_COMMAND_ENDS)
 
 
-def feed_routes(feed: Handler, history: History) -> Iterator[Route]:
+def feed_routes(changes: Changes, streams: Streams, history: History) -> Iterator[Route]:
     """`/changes` and `/history`."""
     globs = (_globs("thing"), _globs("property"), _globs("type"))
     wait = _param("query", "wait", "Hold for so many seconds, 60 at most, while there is nothing.", _WAIT)
@@ -124,7 +125,7 @@ def feed_routes(feed: Handler, history: History) -> Iterator[Route]:
         replies={200: reply},
         problems=problems,
     )
-    yield Route("GET", f"{API}/changes", READ, feed, doc)
+    yield asking(f"{API}/changes", READ, changes.poll, doc, streams.serve)
     times = [_param("query", name, f"{name.capitalize()} this time.", schemas.TIME) for name in ("from", "to")]
     before = _param("query", "before", "What an earlier answer gave as `before`.", schemas.CURSOR)
     doc = _get(

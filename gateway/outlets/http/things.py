@@ -13,7 +13,8 @@ from gateway.outlets.http.answer import JSON, NO_STORE, Answer
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.commands import Setting
 from gateway.outlets.http.conditional import tag_of
-from gateway.outlets.http.resources import Shelf, Shown, check_write, serve
+from gateway.outlets.http.questions import Asked
+from gateway.outlets.http.resources import Resource, Shelf, Shown, check_write
 
 OBSERVE_S: Final = 50.0
 """How long a WoT client that observes is held: long, because anything but a value ends its subscription."""
@@ -45,43 +46,47 @@ class Things:
         self._shelf = Shelf()
         self._observers = _Observers()
 
-    async def all(self, call: Call) -> Answer:
+    def all(self, asked: Asked) -> Resource:
         """Everything in one call, with the cursor from which the feed goes on."""
 
+        def tag() -> str:
+            return self._tag(self._state.reflects(self._journal.floor))
+
         def look() -> Shown:
-            body = self._state.snapshot_body(self._journal.floor)
-            return self._shelf.show("/", body, self._tag(self._state.reflects(self._journal.floor)))
+            return self._shelf.show("/", self._state.snapshot_body(self._journal.floor), tag)
 
-        return await serve(call, look, self._journal.moved)
+        return Resource(asked, "/", look, self._journal.moved)
 
-    async def one(self, call: Call) -> Answer:
+    def one(self, asked: Asked) -> Resource:
         """One thing with its properties."""
-        id = call.params["thing"]
+        id = asked.params["thing"]
 
         def look() -> Shown:
             thing = self._thing(id)
-            return self._shelf.show(id, thing.body(), self._tag(thing.seq))
+            return self._shelf.show(id, thing.body(), lambda: self._tag(thing.seq))
 
-        return await serve(call, look, self._bell(id))
+        return Resource(asked, id, look, self._bell(id))
 
-    async def property(self, call: Call) -> Answer:
+    def property(self, asked: Asked) -> Resource:
         """One property's record."""
-        id, name = call.params["thing"], call.params["property"]
+        id, name = asked.params["thing"], asked.params["property"]
+        key = f"{id}/{name}"
 
         def look() -> Shown:
             record = self._record(id, name)
-            return self._shelf.show(f"{id}/{name}", record.body(), self._tag(record.seq))
+            return self._shelf.show(key, record.body(), lambda: self._record_tag(record))
 
-        return await serve(call, look, self._bell(id))
+        return Resource(asked, key, look, self._bell(id))
 
-    async def value(self, call: Call) -> Answer:
+    def value(self, asked: Asked) -> Resource:
         """One property's bare value."""
-        id, name = call.params["thing"], call.params["property"]
+        id, name = asked.params["thing"], asked.params["property"]
+        key = f"{id}/{name}/"
 
         def look() -> Shown:
-            return self._shelf.show(f"{id}/{name}/", self._record(id, name).value_body())
+            return self._shelf.show(key, self._record(id, name).value_body())
 
-        return await serve(call, look, self._bell(id))
+        return Resource(asked, key, look, self._bell(id))
 
     async def observe(self, call: Call) -> Answer:
         """The bare value once it is another than this client had last; the same one again after `OBSERVE_S`."""

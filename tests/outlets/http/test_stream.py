@@ -11,7 +11,7 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 
-from gateway.outlets.http.stream import wants_stream
+from gateway.outlets.http.accept import wants_stream
 from tests.outlets.http.house import House
 from tests.support.wait import until
 
