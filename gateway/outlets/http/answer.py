@@ -26,7 +26,9 @@ REVALIDATE: Final = ("Cache-Control", "private, no-cache")
 DRAIN_S: Final = 30.0
 """A client that does not read what it asked for loses its connection after so many seconds."""
 
-_ONE_WRITE = 16384
+ONE_WRITE: Final = 16384
+"""Up to so many bytes of body go out in one write with their head."""
+
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _WITHOUT_BODY = frozenset({204, 304})
 
@@ -42,7 +44,7 @@ class Answer:
         has_length: False for a stream, whose end is told in another way.
     """
 
-    __slots__ = ("body", "head", "status")
+    __slots__ = ("_second", "_whole", "body", "head", "status")
 
     def __init__(
         self,
@@ -61,7 +63,15 @@ class Answer:
                 lines.append(f"Content-Length: {len(body)}")
         lines += [f"{name}: {_one_line(value)}" for name, value in headers]
         self.status, self.body = status, body
+        self._second, self._whole = -1, b""
         self.head = "\r\n".join([*lines, ""]).encode("latin-1", "replace")
+
+    def whole(self, wall_s: float) -> bytes:
+        """Head and body in one, with nothing that is one request's own; made once a second."""
+        second = int(wall_s)
+        if second != self._second:
+            self._second, self._whole = second, head_of(self, b"", wall_s) + self.body
+        return self._whole
 
 
 class Sent(web.StreamResponse):
@@ -117,7 +127,7 @@ async def send(request: web.BaseRequest, answer: Answer, extra: bytes, wall_s: f
         return
     head = head_of(answer, extra, wall_s)
     body = b"" if request.method == "HEAD" else answer.body
-    if len(body) <= _ONE_WRITE:
+    if len(body) <= ONE_WRITE:
         transport.write(head + body)
     else:
         transport.write(head)

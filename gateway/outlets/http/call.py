@@ -8,11 +8,12 @@ import msgspec
 from aiohttp import web
 
 from gateway.core.registry import Token
-from gateway.outlets.http.answer import header_line
+from gateway.outlets.http.answer import Answer, header_line
 from gateway.outlets.http.auth import Guard
 from gateway.outlets.http.conditional import NO_PREFERENCES, Preferences, preferences
 from gateway.outlets.http.parking import Lot
 from gateway.outlets.http.problems import Problem
+from gateway.outlets.http.questions import Question
 
 T = TypeVar("T")
 
@@ -100,6 +101,22 @@ class Call:
         self.extra += header_line(name, value)
 
     # -- waiting -----------------------------------------------------------------------------------------------------
+
+    async def answer_to(self, question: Question) -> Answer:
+        """The answer to a question, waited for as long as it allows.
+
+        Raises:
+            Problem, GatewayError: as the question has it; and as for `hold`.
+        """
+        self.extra += question.extra
+        until_s = asyncio.get_running_loop().time() + question.wait_s
+        may_wait = question.wait_s > 0 and not self.is_head
+        while True:
+            bell = question.bell()
+            answer = await question.fetch(may_wait=may_wait)
+            if answer is not None:
+                return answer
+            may_wait = await self.hold(bell, until_s)
 
     async def hold(self, bell: asyncio.Event, until_s: float) -> bool:
         """Holds the request until the bell rings. False when there is nothing left to wait for: the time is over, or the server stops.

@@ -5,13 +5,13 @@ import logging
 import socket
 from collections import Counter
 from ipaddress import ip_address
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from gateway.outlets.http.answer import CLOSED, Answer, head_of, wall_s
-from gateway.outlets.http.problems import RETRY_SOON, Problem
+from gateway.outlets.http.problems import Problem
 
 IDLE_S: Final = 75.0
 """An idle connection is kept for so long between two requests."""
@@ -45,8 +45,9 @@ class Connections(web.Server):
         self._awaited: dict[Connection, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def __call__(self) -> "Connection":
-        return Connection(self, loop=self.loop, **self._kwargs)
+    def take_over(self, client: str) -> "Connection":
+        """The protocol for a connection that was welcomed at the door; its `connection_made` is for the caller to call."""
+        return Connection(self, client, loop=self.loop, **self._kwargs)
 
     @property
     def count(self) -> int:
@@ -99,27 +100,18 @@ class Connections(web.Server):
 
 
 class Connection(web.RequestHandler):
-    """One client's connection."""
+    """One client's connection, from where the door has led it on."""
 
     __slots__ = ("_client", "_connections", "has_begun", "is_answering")
 
-    def __init__(self, connections: Connections, **kwargs: Any) -> None:
+    def __init__(self, connections: Connections, client: str, **kwargs: Any) -> None:
         super().__init__(connections, **kwargs)
         self._connections = connections
-        self._client: str | None = None
+        self._client: str | None = client
         self.is_answering = False
         self.has_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
-        client = str((transport.get_extra_info("peername") or ("",))[0])
-        if not self._connections.welcome(client):
-            problem = Problem("too-many-connections", f"{client} has too many connections open", headers=[RETRY_SOON])
-            transport.write(_finished(problem.answer()))
-            transport.close()
-            return
-        self._client = client
-        _tell_when_gone(transport)
         super().connection_made(transport)
         self._connections.expect_headers(self)
 
@@ -166,11 +158,12 @@ class Connection(web.RequestHandler):
             problem = Problem("internal-error", "the request could not be answered")
             log.error("http: a fault while answering %s %s", request.method, request.rel_url.path, exc_info=exc)
         if self.transport is not None and not self.has_begun:
-            self.transport.write(_finished(problem.answer()))
+            self.transport.write(finished(problem.answer()))
         return CLOSED
 
 
-def _finished(answer: Answer) -> bytes:
+def finished(answer: Answer) -> bytes:
+    """The bytes of an answer after which the connection ends."""
     return head_of(answer, CLOSE_LINE, wall_s()) + answer.body
 
 
@@ -183,7 +176,7 @@ def _is_loopback(client: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
-def _tell_when_gone(transport: asyncio.Transport) -> None:
+def tell_when_gone(transport: asyncio.Transport) -> None:
     """Lets the kernel end a connection whose peer vanished, so that it does not hold a place for hours."""
     sock = transport.get_extra_info("socket")
     option = getattr(socket, "TCP_USER_TIMEOUT", None)

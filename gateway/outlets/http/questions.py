@@ -1,7 +1,7 @@
 """Questions: GETs that are answered from memory now, or held until there is an answer.
 
-A question knows nothing of connections. Who came by aiohttp's handler waits for its answer in a task (`hold`); whoever the front has
-answered itself is parked as a bare connection (`parking.py`). Both ask the same question.
+A question knows nothing of connections. Whoever aiohttp's handler serves waits for the answer in a task (`Call.answer_to`); whoever the
+door serves is parked as a bare connection (`parking.py`). Both ask the same question.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol
 
 from gateway.outlets.http.answer import Answer
-from gateway.outlets.http.call import Call
 from gateway.outlets.http.conditional import Preferences
 
 
@@ -70,17 +69,3 @@ Questioner = Callable[[Asked], Question | None]
 """Makes the question of a request; None when it is none, but something that needs a handler of its own.
 
 Raises Problem or GatewayError where the request is wrong."""
-
-
-async def hold(call: Call, question: Question) -> Answer:
-    """The answer, waited for as long as the question allows."""
-    if question.extra:
-        call.extra += question.extra
-    until_s = asyncio.get_running_loop().time() + question.wait_s
-    may_wait = question.wait_s > 0 and not call.is_head
-    while True:
-        bell = question.bell()
-        answer = await question.fetch(may_wait=may_wait)
-        if answer is not None:
-            return answer
-        may_wait = await call.hold(bell, until_s)

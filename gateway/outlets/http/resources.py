@@ -8,7 +8,7 @@ from gateway.outlets.http.answer import JSON, REVALIDATE, Answer, header_line
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.conditional import matches, matches_strongly, tag_of
 from gateway.outlets.http.problems import Problem
-from gateway.outlets.http.questions import Asked, hold
+from gateway.outlets.http.questions import Asked
 
 VARY: Final = ("Vary", "Prefer")
 _MOST_KEPT = 4096
@@ -102,7 +102,7 @@ class Resource:
 
 async def serve(call: Call, look: Callable[[], Shown], bell: Callable[[], asyncio.Event]) -> Answer:
     """Answers a GET of a resource that is asked for seldom; held while it is what the client has, if the client would rather wait."""
-    return await hold(call, Resource(call, "", look, bell))
+    return await call.answer_to(Resource(call, "", look, bell))
 
 
 def check_write(call: Call, etag: str) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from gateway.outlets.http.answer import Answer
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.problems import Problem
-from gateway.outlets.http.questions import Questioner, hold
+from gateway.outlets.http.questions import Questioner
 
 Handler = Callable[[Call], Awaitable[Answer | None]]
 """Answers a call; None when it has written its answer by itself and the connection is to end."""
@@ -71,7 +71,7 @@ def asking(path: str, scope: str, question: Questioner, doc: Doc, otherwise: Han
     async def handler(call: Call) -> Answer | None:
         asked = question(call)
         if asked is not None:
-            return await hold(call, asked)
+            return await call.answer_to(asked)
         assert otherwise is not None, f"{path}: only who has another handler may turn a question down"
         return await otherwise(call)
 

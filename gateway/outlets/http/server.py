@@ -22,6 +22,7 @@ from gateway.outlets.http.call import Call
 from gateway.outlets.http.changes import Changes, Feed
 from gateway.outlets.http.commands import CommandList, Setting
 from gateway.outlets.http.connections import CLOSE_LINE, Connection, Connections
+from gateway.outlets.http.door import Doors
 from gateway.outlets.http.history import History
 from gateway.outlets.http.listening import BACKLOG, address_of, open_sockets, tls_context
 from gateway.outlets.http.pages import Pages
@@ -95,6 +96,7 @@ class HttpOutlet:
         self._guard = Guard(registry, open_read=settings.open_read)
         self._hosts = Hosts(settings.hosts)
         self._connections: Connections | None = None
+        self._doors: Doors | None = None
         self._servers: list[asyncio.Server] = []
         self._document: Shown | None = None
         feed = Feed(journal)
@@ -123,12 +125,13 @@ class HttpOutlet:
             header_timeout_s=settings.header_timeout_s,
             max_per_client=settings.max_connections_per_client,
         )
+        self._doors = Doors(self._router, self._guard, self._hosts, self._lot, self._connections, self._clock)
         loop = asyncio.get_running_loop()
         handshake_s = settings.header_timeout_s if tls else None
         for sock in sockets:
             self._servers.append(
                 await loop.create_server(
-                    self._connections, sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s
+                    self._doors, sock=sock, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s
                 )
             )
         bound = [address_of(sock) for sock in sockets]
@@ -140,6 +143,8 @@ class HttpOutlet:
         for server in self._servers:
             server.close()
         self._lot.close()
+        if self._doors is not None:
+            await self._doors.stop()
         if self._connections is not None:
             self._connections.pre_shutdown()
             await self._connections.shutdown(GRACE_S)
@@ -152,7 +157,8 @@ class HttpOutlet:
 
     def status(self) -> dict[str, Any]:
         """The limits, and how near they are."""
-        settings, lot, connections = self._settings, self._lot, self._connections
+        settings, lot = self._settings, self._lot
+        connections, doors = self._connections, self._doors
         return {
             "tls": bool(settings.cert_file),
             "open_read": settings.open_read,
@@ -162,8 +168,8 @@ class HttpOutlet:
             "refused_parked": lot.refused,
             "streams": self._streams.open,
             "streams_cut": self._streams.cut,
-            "requests": connections.requests_count if connections else 0,
-            "connections": connections.count if connections else 0,
+            "requests": (connections.requests_count if connections else 0) + (doors.requests if doors else 0),
+            "connections": (connections.count if connections else 0) + (doors.count if doors else 0),
             "refused_connections": connections.refused if connections else 0,
             "slow_headers": connections.slow if connections else 0,
             "max_connections_per_client": settings.max_connections_per_client,
