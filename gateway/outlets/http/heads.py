@@ -68,7 +68,7 @@ def read_head(data: bytes) -> Head | None:
     if found is None:
         return None
     fields = _fields_of(found[3].decode("ascii"))
-    if not _NOT_SIMPLE.isdisjoint(fields):
+    if len(fields.get("host", ())) != 1 or not _NOT_SIMPLE.isdisjoint(fields):
         return None
     connection = [value.lower() for value in fields.get("connection", ("keep-alive",))]
     if connection not in (["keep-alive"], ["close"]):
