@@ -8,7 +8,7 @@ import msgspec
 import gateway
 from gateway.core.clock import format_time
 from gateway.core.core import Core
-from gateway.ops.metrics import Family, one, process_families, render
+from gateway.ops.metrics import Family, Loop, one, process_families, render
 
 _RISING: Final = frozenset({
     "http_requests", "http_refused_parked", "http_refused_connections", "http_slow_headers", "http_streams_cut",
@@ -70,6 +70,7 @@ class Health:
         self._core, self._id, self._name = core, id, name
         self._links, self._mqtt, self._webhooks, self._http = links, mqtt, webhooks, http
         self._since = format_time(core.clock.wall_s())
+        self._loop = Loop()
 
     def status(self) -> dict[str, Any]:
         """Everything at a glance, as JSON values."""
@@ -92,7 +93,13 @@ class Health:
     def metrics(self) -> bytes:
         """Everything counted, in Prometheus' text format."""
         return render(
-            [*self._intake_families(), *self._journal_families(), *self._outlet_families(), *process_families()]
+            [
+                *self._intake_families(),
+                *self._journal_families(),
+                *self._outlet_families(),
+                *process_families(),
+                *self._loop.families(),
+            ]
         )
 
     # -- private -----------------------------------------------------------------------------------------------------

@@ -3,13 +3,17 @@
 The rooms count in plain integers, because counting is on the path of every reading; the exposition is built when somebody asks for it.
 """
 
+import asyncio
 import resource
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 Kind = Literal["counter", "gauge"]
+
+_LOOK_EVERY_S: Final = 0.25
+_LOOKS: Final = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,52 @@ def process_families() -> list[Family]:
             )
         )
     return families
+
+
+class Loop:
+    """How the event loop is: how many tasks it has, and how late it comes to what is due.
+
+    It looks only while somebody asks at least once a minute, so that a gateway whose metrics nobody reads is not woken for them.
+    """
+
+    def __init__(self) -> None:
+        self.looks_left = 0
+        """how many more times it looks before it stops"""
+        self._worst_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def families(self) -> list[Family]:
+        """The figures since this was asked last; call it in the loop."""
+        worst_s, self._worst_s = self._worst_s, 0.0
+        self.looks_left = _LOOKS
+        if self._timer is None:
+            self._look_later()
+        return [
+            one("hearthgate_tasks", "gauge", "Tasks of the event loop.", len(asyncio.all_tasks())),
+            one(
+                "hearthgate_loop_lag_seconds",
+                "gauge",
+                "The latest that a timer was since these were read last.",
+                worst_s,
+            ),
+        ]
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the loop is woken for these figures at present."""
+        return self._timer is not None
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time() + _LOOK_EVERY_S
+        self._timer = loop.call_at(due_s, self._look, due_s)
+
+    def _look(self, due_s: float) -> None:
+        self._worst_s = max(self._worst_s, asyncio.get_running_loop().time() - due_s)
+        self._timer = None
+        self.looks_left -= 1
+        if self.looks_left > 0:
+            self._look_later()
 
 
 def _resident_bytes() -> int:

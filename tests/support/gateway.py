@@ -119,6 +119,11 @@ class Gateway:
         assert self._process is not None, "it does not run"
         return self._process
 
+    @property
+    def is_running(self) -> bool:
+        """It was started, and has not been ended by us."""
+        return self._process is not None
+
     def __enter__(self) -> Gateway:
         return self.start()
 
