@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.outlets.webhooks.answer import MAX_BODY_BYTES
 from gateway.outlets.webhooks.errors import UrlRefused
 from gateway.outlets.webhooks.policy import Policy
-from gateway.outlets.webhooks.sender import MAX_ANSWER_BYTES, HttpSender
+from gateway.outlets.webhooks.sender import HttpSender
 from tests.support.leaks import nothing_left
 from tests.support.receiver import ENDLESS, HANG, Receiver, Reply
 from tests.support.wait import until
@@ -78,7 +79,7 @@ async def test_no_proxy_is_taken_from_the_environment(receiver: Receiver, monkey
 
 async def test_an_endless_answer_is_cut_and_its_beginning_kept(receiver: Receiver) -> None:
     """W-8."""
-    receiver.plan.extend([ENDLESS, Reply(500, {}, b"y" * MAX_ANSWER_BYTES)])
+    receiver.plan.extend([ENDLESS, Reply(500, {}, b"y" * MAX_BODY_BYTES)])
     async with sending() as sender:
         outcome = await sender.post(receiver.url, HEADERS, b"{}")
         again = await sender.post(receiver.url, HEADERS, b"{}")

@@ -1,0 +1,192 @@
+"""The codec of what a receiver answers: bytes in, one answer out. No socket, no clock; strict, and bounded whatever comes.
+
+Source: RFC 9112 (HTTP/1.1), sections 2 to 7. What is meant for the other direction, or was never asked for, is refused: HTTP/0.9 and
+anything else that is no status line, control characters, a faulty Content-Length, a change of protocol.
+
+With a whole head the status stands, whatever becomes of the body after it: a body that is too long, broken or cut costs its connection, and
+nothing else.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from gateway.outlets.webhooks.chunked import Chunks
+from gateway.outlets.webhooks.errors import NoAnswer, NoByte
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+MAX_INTERIM: Final = 10
+"""Answers of the kind 1xx before the one that counts."""
+MAX_BODY_BYTES: Final = 64 * 1024
+"""Of a body as it is on the wire; a longer one is not read to its end."""
+KEPT_BYTES: Final = 1024
+
+_END: Final = re.compile(rb"\n\r?\n")
+_TIMES: Final = (("Retry-After", b"retry-after"), ("Date", b"date"))
+_VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]*(?:\r?\n[\t ][\t\x20-\x7e\x80-\xff]*)*"
+_HEAD: Final = re.compile(
+    rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + _VALUE + rb"\r?\n)*\r?\n"
+)
+_FIELD: Final = re.compile(
+    rb"^(content-length|transfer-encoding|connection|retry-after|date):[\t ]*(" + _VALUE + rb")",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+class Answer(NamedTuple):
+    """What a receiver has said: the status, the beginning of the body, and those headers that say when to come again.
+
+    `keeps` tells whether the connection may carry another request.
+    """
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    keeps: bool
+
+
+class AnswerReader:
+    """Reads the answer to one request."""
+
+    __slots__ = ("_body", "_buffer", "_chunks", "_fields", "_had", "_interim", "_keeps", "_left", "_scanned", "_status")
+
+    def __init__(self) -> None:
+        self._buffer = self._body = b""
+        self._scanned = self._interim = self._status = self._had = 0
+        self._fields: dict[bytes, bytes] = {}
+        self._chunks: Chunks | None = None
+        self._left: int | None = None  # bytes of the body that are to come; None: until the connection ends
+        self._keeps = False
+
+    def feed(self, data: bytes) -> Answer | None:
+        """Takes what has come; the answer once it is whole.
+
+        Raises:
+            NoAnswer: it cannot become one.
+        """
+        if not self._status:
+            self._buffer += data
+            if not self._read_head():
+                return None
+            data, self._buffer = self._buffer, b""
+        self._had += len(data)
+        is_whole = self._read_chunks(data, self._chunks) if self._chunks else self._read_plain(data)
+        if is_whole:
+            return self._answer()
+        return self.cut() if self._had > MAX_BODY_BYTES else None
+
+    def cut(self) -> Answer:
+        """The connection has ended, or is ended because time is up: the answer, if there is as much as a status.
+
+        Raises:
+            NoByte: nothing at all has come.
+            NoAnswer: there is no whole head.
+        """
+        if self._status:
+            self._keeps = False
+            return self._answer()
+        if not self._buffer and not self._interim:
+            raise NoByte("the connection was cut before an answer")
+        raise NoAnswer("the connection was cut in the middle of its answer")
+
+    @property
+    def has_status(self) -> bool:
+        """Whether the head is whole."""
+        return self._status > 0
+
+    # -- head --------------------------------------------------------------------------------------------------------
+
+    def _read_head(self) -> bool:
+        """Reads heads up to the one that counts; False while that is not whole."""
+        while True:
+            end = _END.search(self._buffer, self._scanned)
+            length = end.end() if end else len(self._buffer)
+            if length > MAX_HEAD_BYTES:
+                raise NoAnswer(f"its answer begins with more than {MAX_HEAD_BYTES} bytes of headers")
+            if end is None:
+                if not b"HTTP/1.".startswith(self._buffer[:7]):
+                    raise self._is_not_http()
+                self._scanned = max(0, length - 2)
+                return False
+            head = _HEAD.fullmatch(self._buffer, 0, length)
+            if head is None:
+                raise self._is_not_http()
+            fields = self._buffer[head.end(2) : length]
+            self._buffer, self._scanned = self._buffer[length:], 0
+            if self._counts(int(head[2])):
+                self._take(int(head[2]), head[1], fields)
+                return True
+
+    def _counts(self, status: int) -> bool:
+        """Whether this head is the answer, and not one that only says that it is on its way (RFC 9110 section 15.2)."""
+        if status == 101:
+            raise NoAnswer("the answer is not HTTP: it changes the protocol unasked")
+        if status >= 200:
+            return True
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise NoAnswer(f"more than {MAX_INTERIM} answers of the kind {status} came, and none that counts")
+        return False
+
+    def _take(self, status: int, minor: bytes, head: bytes) -> None:
+        """Decides how long the body is (RFC 9112 section 6.3) and whether the connection stays (section 9.3)."""
+        fields: dict[bytes, bytes] = {}
+        for name, value in _FIELD.findall(head):
+            name = name.lower()
+            fields[name] = fields[name] + b"," + value if name in fields else value
+        options = fields.get(b"connection", b"").lower()
+        self._keeps = b"close" not in options and (minor != b"0" or b"keep-alive" in options)
+        coding, told = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+        if status in (204, 304):
+            self._left = 0
+        elif coding is not None:
+            is_chunked = coding.lower().rpartition(b",")[2].strip() == b"chunked"
+            self._chunks = Chunks() if is_chunked else None
+            self._keeps &= is_chunked and told is None and minor != b"0"
+        elif told is not None:
+            self._left = _length(told)
+        self._keeps &= self._left is not None or self._chunks is not None
+        self._fields, self._status = fields, status
+
+    def _is_not_http(self) -> NoAnswer:
+        return NoAnswer(f"the answer is not HTTP: it begins with {self._buffer[:40]!r}")
+
+    # -- body --------------------------------------------------------------------------------------------------------
+
+    def _read_plain(self, data: bytes) -> bool:
+        """Takes more of a body; whether that was all of it."""
+        if self._left is None:
+            self._keep(data)
+            return False
+        self._keep(data[: self._left])
+        self._keeps &= len(data) <= self._left  # what follows answers nothing that was asked
+        self._left = max(0, self._left - len(data))
+        return self._left == 0
+
+    def _read_chunks(self, data: bytes, chunks: Chunks) -> bool:
+        """Takes more of a chunked body; whether that was all of it, or nobody can tell any more where it ends."""
+        self._keep(chunks.feed(data[: MAX_BODY_BYTES + 1]))
+        self._keeps &= not chunks.is_broken and not (chunks.is_whole and chunks.rest)
+        return chunks.is_whole or chunks.is_broken
+
+    def _keep(self, data: bytes) -> None:
+        if len(self._body) < KEPT_BYTES:
+            self._body += data[: KEPT_BYTES - len(self._body)]
+
+    def _answer(self) -> Answer:
+        told = {name: self._fields.get(field, b"").decode("latin-1") for name, field in _TIMES}
+        return Answer(self._status, self._body, told, self._keeps)
+
+
+def _length(told: bytes) -> int:
+    """The bytes that Content-Length tells of; the same may be told several times (RFC 9112 section 6.3).
+
+    Raises:
+        NoAnswer: it is no number, or several.
+    """
+    numbers = {number.strip(b" \t") for number in told.split(b",")}
+    number = numbers.pop()
+    if numbers or not number.isdigit():
+        raise NoAnswer(f"the answer is not HTTP: its Content-Length is {told[:40]!r}")
+    return int(number) if len(number) < 10 else MAX_BODY_BYTES + 1
