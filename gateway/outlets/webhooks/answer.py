@@ -9,6 +9,7 @@ nothing else.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from gateway.outlets.webhooks.chunked import Chunks
@@ -46,17 +47,27 @@ class Answer(NamedTuple):
     keeps: bool
 
 
+class _Head(NamedTuple):
+    """What a head says of the body. `length` is None for one that ends with the connection, or in chunks."""
+
+    status: int
+    length: int | None
+    is_chunked: bool
+    keeps: bool
+    headers: Mapping[str, str]
+
+
 class AnswerReader:
     """Reads the answer to one request."""
 
-    __slots__ = ("_body", "_buffer", "_chunks", "_fields", "_had", "_interim", "_keeps", "_left", "_scanned", "_status")
+    __slots__ = ("_body", "_buffer", "_chunks", "_had", "_head", "_interim", "_keeps", "_left", "_scanned")
 
     def __init__(self) -> None:
         self._buffer = self._body = b""
-        self._scanned = self._interim = self._status = self._had = 0
-        self._fields: dict[bytes, bytes] = {}
+        self._scanned = self._interim = self._had = 0
+        self._head: _Head | None = None
         self._chunks: Chunks | None = None
-        self._left: int | None = None  # bytes of the body that are to come; None: until the connection ends
+        self._left: int | None = None
         self._keeps = False
 
     def feed(self, data: bytes) -> Answer | None:
@@ -65,15 +76,19 @@ class AnswerReader:
         Raises:
             NoAnswer: it cannot become one.
         """
-        if not self._status:
+        head = self._head
+        if head is None:
             self._buffer += data
-            if not self._read_head():
+            head = self._head = self._read_head()
+            if head is None:
                 return None
+            self._left, self._keeps = head.length, head.keeps
+            self._chunks = Chunks() if head.is_chunked else None
             data, self._buffer = self._buffer, b""
         self._had += len(data)
         is_whole = self._read_chunks(data, self._chunks) if self._chunks else self._read_plain(data)
         if is_whole:
-            return self._answer()
+            return Answer(head.status, self._body, head.headers, self._keeps)
         return self.cut() if self._had > MAX_BODY_BYTES else None
 
     def cut(self) -> Answer:
@@ -83,9 +98,8 @@ class AnswerReader:
             NoByte: nothing at all has come.
             NoAnswer: there is no whole head.
         """
-        if self._status:
-            self._keeps = False
-            return self._answer()
+        if head := self._head:
+            return Answer(head.status, self._body, head.headers, keeps=False)
         if not self._buffer and not self._interim:
             raise NoByte("the connection was cut before an answer")
         raise NoAnswer("the connection was cut in the middle of its answer")
@@ -93,12 +107,12 @@ class AnswerReader:
     @property
     def has_status(self) -> bool:
         """Whether the head is whole."""
-        return self._status > 0
+        return self._head is not None
 
     # -- head --------------------------------------------------------------------------------------------------------
 
-    def _read_head(self) -> bool:
-        """Reads heads up to the one that counts; False while that is not whole."""
+    def _read_head(self) -> _Head | None:
+        """Reads heads up to the one that counts; None while that is not whole."""
         while True:
             end = _END.search(self._buffer, self._scanned)
             length = end.end() if end else len(self._buffer)
@@ -106,51 +120,16 @@ class AnswerReader:
                 raise NoAnswer(f"its answer begins with more than {MAX_HEAD_BYTES} bytes of headers")
             if end is None:
                 if not b"HTTP/1.".startswith(self._buffer[:7]):
-                    raise self._is_not_http()
+                    raise _is_not_http(self._buffer)
                 self._scanned = max(0, length - 2)
-                return False
-            head = _HEAD.fullmatch(self._buffer, 0, length)
-            if head is None:
-                raise self._is_not_http()
-            fields = self._buffer[head.end(2) : length]
+                return None
+            head = _head_of(self._buffer[:length])
             self._buffer, self._scanned = self._buffer[length:], 0
-            if self._counts(int(head[2])):
-                self._take(int(head[2]), head[1], fields)
-                return True
-
-    def _counts(self, status: int) -> bool:
-        """Whether this head is the answer, and not one that only says that it is on its way (RFC 9110 section 15.2)."""
-        if status == 101:
-            raise NoAnswer("the answer is not HTTP: it changes the protocol unasked")
-        if status >= 200:
-            return True
-        self._interim += 1
-        if self._interim > MAX_INTERIM:
-            raise NoAnswer(f"more than {MAX_INTERIM} answers of the kind {status} came, and none that counts")
-        return False
-
-    def _take(self, status: int, minor: bytes, head: bytes) -> None:
-        """Decides how long the body is (RFC 9112 section 6.3) and whether the connection stays (section 9.3)."""
-        fields: dict[bytes, bytes] = {}
-        for name, value in _FIELD.findall(head):
-            name = name.lower()
-            fields[name] = fields[name] + b"," + value if name in fields else value
-        options = fields.get(b"connection", b"").lower()
-        self._keeps = b"close" not in options and (minor != b"0" or b"keep-alive" in options)
-        coding, told = fields.get(b"transfer-encoding"), fields.get(b"content-length")
-        if status in (204, 304):
-            self._left = 0
-        elif coding is not None:
-            is_chunked = coding.lower().rpartition(b",")[2].strip() == b"chunked"
-            self._chunks = Chunks() if is_chunked else None
-            self._keeps &= is_chunked and told is None and minor != b"0"
-        elif told is not None:
-            self._left = _length(told)
-        self._keeps &= self._left is not None or self._chunks is not None
-        self._fields, self._status = fields, status
-
-    def _is_not_http(self) -> NoAnswer:
-        return NoAnswer(f"the answer is not HTTP: it begins with {self._buffer[:40]!r}")
+            if head.status >= 200:
+                return head
+            self._interim += 1  # it only says that an answer is on its way (RFC 9110 section 15.2)
+            if self._interim > MAX_INTERIM:
+                raise NoAnswer(f"{self._interim} answers of the kind {head.status} came, and none that counts")
 
     # -- body --------------------------------------------------------------------------------------------------------
 
@@ -174,9 +153,47 @@ class AnswerReader:
         if len(self._body) < KEPT_BYTES:
             self._body += data[: KEPT_BYTES - len(self._body)]
 
-    def _answer(self) -> Answer:
-        told = {name: self._fields.get(field, b"").decode("latin-1") for name, field in _TIMES}
-        return Answer(self._status, self._body, told, self._keeps)
+
+@lru_cache(maxsize=32)
+def _head_of(head: bytes) -> _Head:
+    """Reads a whole head. The newest are kept: a receiver says the same thing all day, but for its Date.
+
+    How long the body is: RFC 9112 section 6.3; whether the connection stays: section 9.3.
+
+    Raises:
+        NoAnswer: it is none that can be understood.
+    """
+    found = _HEAD.fullmatch(head)
+    if found is None:
+        raise _is_not_http(head)
+    minor, status = found[1], int(found[2])
+    fields = _fields_of(head)
+    options, told = fields.get(b"connection", b"").lower(), fields.get(b"content-length")
+    keeps = b"close" not in options and (minor != b"0" or b"keep-alive" in options)
+    headers = {name: fields[field].decode("latin-1") for name, field in _TIMES if field in fields}
+    if status == 101:
+        raise NoAnswer("the answer is not HTTP: it changes the protocol unasked")
+    if status in (204, 304):
+        return _Head(status, 0, False, keeps, headers)
+    if b"transfer-encoding" in fields:
+        is_chunked = fields[b"transfer-encoding"].lower().rpartition(b",")[2].strip() == b"chunked"
+        return _Head(status, None, is_chunked, keeps and is_chunked and told is None and minor != b"0", headers)
+    if told is None:
+        return _Head(status, None, False, False, headers)
+    return _Head(status, _length(told), False, keeps, headers)
+
+
+def _fields_of(head: bytes) -> dict[bytes, bytes]:
+    """The fields that count, by name in lower case; several of a name are one list (RFC 9110 section 5.3)."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in _FIELD.findall(head):
+        key = name.lower()
+        fields[key] = fields[key] + b"," + value if key in fields else value
+    return fields
+
+
+def _is_not_http(begin: bytes) -> NoAnswer:
+    return NoAnswer(f"the answer is not HTTP: it begins with {begin[:40]!r}")
 
 
 def _length(told: bytes) -> int:

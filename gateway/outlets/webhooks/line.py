@@ -19,7 +19,7 @@ from gateway.outlets.reader import Reader
 from gateway.outlets.webhooks.courier import Courier, Keys
 from gateway.outlets.webhooks.ledger import Attempt, DeadLetter, Ledger, Standing
 from gateway.outlets.webhooks.message import Message, Writer
-from gateway.outlets.webhooks.schedule import Rules, Trial, Verdict, next_message
+from gateway.outlets.webhooks.schedule import FRESH, Rules, Verdict, next_message
 from gateway.outlets.webhooks.sender import Outcome
 from gateway.outlets.webhooks.subscriptions import Record, State
 
@@ -54,7 +54,7 @@ class Account:
     delivered: int = 0
     failed: int = 0
     dead_letters: int = 0
-    last_success: str | None = None
+    last_success_s: float | None = None
     last_failure: str | None = None
     last_reason: str = ""
     failing_since: str | None = None
@@ -86,7 +86,7 @@ class Line:
     ) -> None:
         self.position = after
         self.doing: Doing = "idle"
-        self.trial = standing.trial if standing else Trial()
+        self.trial = standing.trial if standing else FRESH
         self._record = record
         self._keys = Keys(record)
         self._tools = tools
@@ -266,7 +266,7 @@ class Line:
     def _succeed(self, message: Message, outcome: Outcome) -> None:
         account, now_s = self._account, self._tools.clock.wall_s()
         account.delivered += 1
-        account.last_success = format_time(now_s)
+        account.last_success_s = now_s
         account.successes.append((message, outcome, self.trial.attempts + 1, now_s))
         a_seq_s = outcome.duration_s / max(1, message.seqs[1] - self.position)
         account.seconds_a_seq += (a_seq_s - account.seconds_a_seq) * (0.1 if account.seconds_a_seq else 1.0)
@@ -276,7 +276,7 @@ class Line:
             account.is_told = False
             account.failing_since = None
             self._tools.ledger.stands(self._record.id, None)
-        self.trial = Trial()
+        self.trial = FRESH
         self._failed_mono_s = None
 
     def _fail(self, message: Message, outcome: Outcome, delay_s: float | None) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from yarl import URL
@@ -50,8 +50,12 @@ class Outcome(NamedTuple):
 class Sender(Protocol):
     """Sends signed messages."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """One attempt; whatever goes wrong on the way is an outcome, not an error. Cancelling it closes its connection."""
+    async def post(self, url: str, lines: bytes, body: bytes) -> Outcome:
+        """One attempt; whatever goes wrong on the way is an outcome, not an error. Cancelling it closes its connection.
+
+        Args:
+            lines: finished header lines, each with its end; what belongs to the connection is not among them.
+        """
 
     def check(self, url: str) -> None:
         """Judges a URL by its text.
@@ -100,11 +104,11 @@ class HttpSender:
         self._open: dict[Connection, Origin] = {}
         self._deadlines = Deadlines()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(self, url: str, lines: bytes, body: bytes) -> Outcome:
         begun_s = time.monotonic()
         try:
             target = self._targets.get(url) or self._target(url)
-            answer = await self._exchange(target.origin, target.request(headers, body), begun_s)
+            answer = await self._exchange(target.origin, target.request(lines, body), begun_s)
         except UrlRefused as error:
             return _without_answer(f"not allowed: {error}; {error.hint}", begun_s)
         except NoAnswer as error:
@@ -199,20 +203,12 @@ class _Target:
         self.origin = Origin(url.scheme, host.removesuffix("."), url.port or 0)
         named = f"[{host}]" if ":" in host else host
         port = "" if url.is_default_port() else f":{url.port}"
-        self._begin = (
-            f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {named}{port}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n"
-        )
+        path = f"POST {url.raw_path_qs} HTTP/1.1\r\n"
+        self._begin = f"{path}Host: {named}{port}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n".encode("ascii")
 
-    def request(self, headers: Mapping[str, str], body: bytes) -> bytes:
-        """A finished request.
-
-        Raises:
-            NoAnswer: a header would end its line, and begin others.
-        """
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or not lines.isascii():
-            raise NoAnswer("it cannot be sent: a header holds what no header can")
-        return f"{self._begin}{lines}Content-Length: {len(body)}\r\n\r\n".encode("ascii") + body
+    def request(self, lines: bytes, body: bytes) -> bytes:
+        """A finished request."""
+        return b"%s%sContent-Length: %d\r\n\r\n%s" % (self._begin, lines, len(body), body)
 
 
 def _without_answer(reason: str, begun_s: float) -> Outcome:
