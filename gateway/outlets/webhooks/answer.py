@@ -168,7 +168,8 @@ def _head_of(head: bytes) -> _Head:
         raise _is_not_http(head)
     minor, status = found[1], int(found[2])
     fields = _fields_of(head)
-    options, told = fields.get(b"connection", b"").lower(), fields.get(b"content-length")
+    options = fields.get(b"connection", b"").lower()
+    length = _length(fields[b"content-length"]) if b"content-length" in fields else None
     keeps = b"close" not in options and (minor != b"0" or b"keep-alive" in options)
     headers = {name: fields[field].decode("latin-1") for name, field in _TIMES if field in fields}
     if status == 101:
@@ -177,10 +178,8 @@ def _head_of(head: bytes) -> _Head:
         return _Head(status, 0, False, keeps, headers)
     if b"transfer-encoding" in fields:
         is_chunked = fields[b"transfer-encoding"].lower().rpartition(b",")[2].strip() == b"chunked"
-        return _Head(status, None, is_chunked, keeps and is_chunked and told is None and minor != b"0", headers)
-    if told is None:
-        return _Head(status, None, False, False, headers)
-    return _Head(status, _length(told), False, keeps, headers)
+        return _Head(status, None, is_chunked, keeps and is_chunked and length is None and minor != b"0", headers)
+    return _Head(status, length, False, keeps and length is not None, headers)
 
 
 def _fields_of(head: bytes) -> dict[bytes, bytes]:
