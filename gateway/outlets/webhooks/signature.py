@@ -56,7 +56,8 @@ def sign(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
 
 def _hmac(key: bytes, begin: bytes, body: bytes) -> bytes:
     """HMAC-SHA256 of `begin` and `body`. What depends on the key alone is done once for each key: half the cost of `hmac.digest`."""
-    inner, outer = (half.copy() for half in _halves(key))
+    halves = _halves(key)
+    inner, outer = halves[0].copy(), halves[1].copy()
     inner.update(begin)
     inner.update(body)
     outer.update(inner.digest())
