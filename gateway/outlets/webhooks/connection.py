@@ -8,8 +8,8 @@ from typing import cast
 from gateway.outlets.webhooks.answer import Answer, AnswerReader
 from gateway.outlets.webhooks.errors import NoAnswer, NoByte
 
-_TICK_S = 0.002
-"""Timers are as coarse as this: what is due within it is due."""
+_TICK_S = 0.001
+"""Timers are as coarse as this, and may be as early."""
 
 
 class Connection(asyncio.Protocol):
@@ -139,11 +139,11 @@ class Deadlines:
         if self._timer:
             self._timer.cancel()
         self._armed_s = due_s
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - time.monotonic()), self._look)
+        self._timer = asyncio.get_running_loop().call_later(max(_TICK_S, due_s - time.monotonic()), self._look)
 
     def _look(self) -> None:
         self._timer, self._armed_s = None, float("inf")
-        now_s = time.monotonic() + _TICK_S
+        now_s = time.monotonic()
         for connection in [one for one, due_s in self._due_s.items() if due_s <= now_s]:
             self.clear(connection)
             connection.expire()

@@ -1,17 +1,17 @@
 """Making a connection: the name looked up, each address judged at the moment its socket is made, TLS verified."""
 
 import asyncio
+import os
 import socket
 import ssl
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aiohappyeyeballs import start_connection
 
 from gateway.outlets.webhooks.connection import Connection
-from gateway.outlets.webhooks.errors import NoAnswer
+from gateway.outlets.webhooks.errors import NoAnswer, UrlRefused
 from gateway.outlets.webhooks.lookup import Found, Lookup, Resolver
 from gateway.outlets.webhooks.policy import Policy, address_of
 
@@ -86,27 +86,34 @@ class Dialer:
         return found
 
     async def _open_socket(self, origin: Origin, found: Found) -> socket.socket:
-        """A connected socket; the addresses are tried in turn, overlapping where the first is slow."""
+        """A connected socket; the addresses are tried in turn, overlapping where the first is slow.
+
+        Each is judged once more as its socket is made: whatever was judged before, this is the address that is really called.
+        """
+        refused: list[UrlRefused] = []
+
+        def make_socket(info: tuple[Any, ...]) -> socket.socket:
+            family, kind, protocol, _, where = info
+            try:
+                self._policy.check_address(address_of(where[0]), where[1], origin.scheme)
+            except UrlRefused as error:
+                refused.append(error)
+                raise OSError(str(error)) from error  # which is all that the race takes for a failure
+            return socket.socket(family, kind, protocol)
+
         wanted = [_as_info(family, text, origin.port) for family, text in found]
         try:
             async with asyncio.timeout(CONNECT_S):
                 return await start_connection(
-                    wanted,
-                    happy_eyeballs_delay=SECOND_ADDRESS_S,
-                    interleave=1,
-                    socket_factory=partial(self._make_socket, origin),
+                    wanted, happy_eyeballs_delay=SECOND_ADDRESS_S, interleave=1, socket_factory=make_socket
                 )
         except TimeoutError:
             raise
         except OSError as error:
             self._found.pop(origin, None)
-            raise NoAnswer(f"cannot connect: {error.strerror or error}") from error
-
-    def _make_socket(self, origin: Origin, info: tuple[Any, ...]) -> socket.socket:
-        """The last guard: whatever was judged before, this is the address that is really called."""
-        family, kind, protocol, _, where = info
-        self._policy.check_address(address_of(where[0]), where[1], origin.scheme)
-        return socket.socket(family, kind, protocol)
+            if len(refused) == len(wanted):
+                raise refused[0] from error
+            raise NoAnswer(f"cannot connect: {os.strerror(error.errno) if error.errno else error}") from error
 
     async def _begin(self, origin: Origin, make: Callable[[], Connection], link: socket.socket) -> Connection:
         loop = asyncio.get_running_loop()

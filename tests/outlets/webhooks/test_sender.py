@@ -149,6 +149,35 @@ async def test_the_socket_itself_is_the_last_guard(receiver: Receiver, monkeypat
     assert receiver.requests == []
 
 
+async def test_the_last_guard_holds_where_several_addresses_are_raced(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sending("lan", lookup=named("127.0.0.1", "127.0.0.2")) as sender:
+        monkeypatch.setattr(sender._dialer._resolver, "_policy", OPEN)
+        outcome = await sender.post(f"http://fooled.example:{receiver.port}/", HEADERS, b"{}")
+    assert "not allowed" in outcome.reason
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize("manner", ["plain", "cut", "hang"])
+async def test_what_speaks_no_tls_gives_no_answer_and_a_reason(manner: str) -> None:
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        if manner == "hang":
+            await reader.read()
+        elif manner == "plain":
+            writer.write(b"HTTP/1.1 400 This is no TLS\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(play, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, sending(timeout_s=0.5) as sender:
+        outcome = await sender.post(f"https://127.0.0.1:{port}/", HEADERS, b"{}")
+        await sender.close()
+    assert outcome.status is None
+    assert outcome.reason.startswith("connecting timed out" if manner == "hang" else "TLS failed")
+
+
 OPEN = Policy(["loopback"])
 
 
