@@ -1,10 +1,11 @@
-"""The receivers of the webhook row: a C program that is built here, told when to answer, and whose record is checked afterwards."""
+"""The receivers of the webhook row: a program that is told when to answer, and whose record is checked afterwards."""
 
 from __future__ import annotations
 
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,17 +32,22 @@ def absent() -> str:
 
 
 class Receivers:
-    """`count` receivers on ports of their own, which answer nothing until `go`. A context manager: their process ends with it."""
+    """`count` receivers on ports of their own, which answer nothing until `go`. A context manager: their process ends with it.
 
-    def __init__(self, folder: Path, count: int, deliveries: int) -> None:
+    Args:
+        https: they speak TLS, with the certificate `certificate` of this folder, and in Python; else they are a C program, built here.
+    """
+
+    def __init__(self, folder: Path, count: int, deliveries: int, *, https: bool = False) -> None:
         self._folder, self._count, self._deliveries = folder, count, deliveries
+        self._https = https
+        self.certificate = folder / "certificate.pem"
         self.ports: list[int] = []
 
     def __enter__(self) -> Receivers:
-        program = self._folder / "webhook_receiver"
-        subprocess.run(["gcc", "-O2", "-Wall", "-o", program, SOURCE], check=True)
+        program = self._certify() if self._https else self._build()
         every = max(1, self._deliveries // SAMPLES)
-        words = [str(program), str(self._count), str(self._deliveries), str(every), str(self._folder)]
+        words = [*program, str(self._count), str(self._deliveries), str(every), str(self._folder)]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ports = [int(word) for word in self._line().split()]
         return self
@@ -89,6 +95,17 @@ class Receivers:
             Webhook(secrets[at]).verify(body, headers)
             verified += 1
         assert verified >= self._count, "no signature was sampled"
+
+    def _build(self) -> list[str]:
+        program = str(self._folder / "webhook_receiver")
+        subprocess.run(["gcc", "-O2", "-Wall", "-o", program, str(SOURCE)], check=True)
+        return [program]
+
+    def _certify(self) -> list[str]:
+        made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=bench"
+        told = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(self._folder / "key.pem")]
+        subprocess.run([*made.split(), *told, "-out", str(self.certificate)], check=True, capture_output=True)
+        return [sys.executable, "-m", "tests.bench.load.https_receiver"]
 
     def _samples(self) -> list[tuple[dict[str, str], bytes]]:
         raw, found, at = (self._folder / "samples").read_bytes(), [], 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.load.webhook_receivers import Receivers, absent
+from tests.bench.references import webhooks_node_red
 from tests.bench.row import CLIENT, Figure, Limit, Row, Size
 from tests.support.gateway import Gateway
 
@@ -40,6 +42,27 @@ class GatewayDelivers:
         return figures
 
 
+class GatewayDeliversByTls:
+    """The same to one receiver by https, which is verified: what is waited for at each delivery."""
+
+    name = "gateway, one receiver, https"
+
+    def absent(self) -> str:
+        return "" if shutil.which("openssl") else "a certificate needs openssl (Debian: apt-get install openssl)"
+
+    def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
+        count = size.pick(CHANGES, SHORT_CHANGES)
+        with Receivers(folder, 1, count, https=True) as receivers:
+            trusting = {"SSL_CERT_FILE": str(receivers.certificate)}
+            gateway = Gateway(folder / "gateway", '[webhooks]\nallow = ["loopback"]\n', env=trusting)
+            changes = make_changes(gateway.state_dir, count, folder)
+            with gateway:
+                secret = _subscribe(gateway, receivers.ports[0], "https")
+                figures = _timed(receivers, count, gateway.process.pid)
+                receivers.check(changes, [secret])
+        return {"https": figures["deliveries"], "cpu": figures["cpu"], CLIENT: figures[CLIENT]}
+
+
 @dataclass(frozen=True)
 class Reference:
     """A program of `tests.bench.references` that sends the same changes."""
@@ -62,6 +85,24 @@ class Reference:
         return figures
 
 
+class NodeRed:
+    """Node-RED, with fewer changes, because it takes so long."""
+
+    name = "Node-RED"
+
+    def absent(self) -> str:
+        return absent() or webhooks_node_red.absent()
+
+    def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
+        count = size.pick(1_000, SHORT_CHANGES)
+        changes = make_changes(folder / "state", count, folder)
+        with Receivers(folder, RECEIVERS, count) as receivers:
+            with webhooks_node_red.delivering(folder, changes, _SECRET, receivers.ports) as process:
+                figures = _timed(receivers, count, process.pid)
+            receivers.check(changes, [_SECRET] * RECEIVERS)
+        return figures
+
+
 def make_changes(state_dir: Path, count: int, folder: Path) -> Path:
     """Writes a journal of `count` changes, and returns the file that has them too, one a line."""
     state_dir.mkdir(mode=0o700, parents=True)
@@ -74,10 +115,10 @@ def make_changes(state_dir: Path, count: int, folder: Path) -> Path:
     return file
 
 
-def _subscribe(gateway: Gateway, port: int) -> str:
+def _subscribe(gateway: Gateway, port: int, scheme: str = "http") -> str:
     """A new subscription; its secret."""
     status, made = gateway.send(
-        "POST", "/api/v1/subscriptions", {"url": f"http://127.0.0.1:{port}/hook", "since": "oldest"}
+        "POST", "/api/v1/subscriptions", {"url": f"{scheme}://127.0.0.1:{port}/hook", "since": "oldest"}
     )
     assert status == 201, made
     secret: str = made["secret"]
@@ -90,7 +131,7 @@ def _timed(receivers: Receivers, count: int, pid: int) -> dict[str, float]:
     before_s = _cpu_s(pid)
     receivers.go()
     took = receivers.wait_done()
-    deliveries = RECEIVERS * count
+    deliveries = len(receivers.ports) * count
     return {
         "deliveries": deliveries / took.elapsed_s,
         "cpu": (_cpu_s(pid) - before_s) / deliveries * 1000,
@@ -130,12 +171,15 @@ ROWS = (
                 bar=Limit(0.8, _AIOHTTP),
                 goal=Limit(3, _AIOHTTP),
             ),
+            Figure("https", "1/s", "deliveries a second, one receiver, https", more_is_better=True),
             Figure("cpu", "s", "CPU of 1,000 deliveries"),
         ),
         contenders=(
             GatewayDelivers(),
+            GatewayDeliversByTls(),
             Reference(_AIOHTTP, "webhooks_aiohttp"),
             Reference("bare protocol", "webhooks_bare"),
+            NodeRed(),
         ),
         rounds=3,
     ),
