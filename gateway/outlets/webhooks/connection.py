@@ -54,10 +54,13 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(NoAnswer("no answer in time"))
 
-    def abort(self) -> None:
-        """Ends it at once."""
-        self._is_usable, self._waiter = False, None
+    def abort(self, why: str = "the gateway gave it up") -> None:
+        """Ends it at once; whoever still waits for an answer is told."""
+        waiter, self._waiter = self._waiter, None
+        self._is_usable = False
         self._transport.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(NoAnswer(why))
 
     # -- what asyncio calls ------------------------------------------------------------------------------------------
 
@@ -102,10 +105,8 @@ class Connection(asyncio.Protocol):
             waiter.set_result(answer)
 
     def _fail(self, error: NoAnswer) -> None:
-        waiter = self._waiter
-        if self._is_usable:
-            self.abort()
-        self._waiter = None
+        waiter, self._waiter = self._waiter, None
+        self.abort()
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
 

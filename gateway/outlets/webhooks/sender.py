@@ -103,6 +103,7 @@ class HttpSender:
         self._resting: dict[Origin, list[Connection]] = {}
         self._open: dict[Connection, Origin] = {}
         self._deadlines = Deadlines()
+        self._is_closed = False
 
     async def post(self, url: str, lines: bytes, body: bytes) -> Outcome:
         begun_s = time.monotonic()
@@ -126,6 +127,7 @@ class HttpSender:
                 await self._dialer.check(target.origin)
 
     async def close(self) -> None:
+        self._is_closed = True
         self._deadlines.close()
         self._resting.clear()
         for connection in list(self._open):
@@ -152,6 +154,9 @@ class HttpSender:
                     raise
         connection = await self._dialer.connect(origin, lambda: Connection(self._on_lost), due_s)
         self._open[connection] = origin
+        if self._is_closed:
+            connection.abort()
+            raise NoAnswer("the gateway gave it up")
         return await self._ask(connection, origin, request, due_s)
 
     async def _ask(self, connection: Connection, origin: Origin, request: bytes, due_s: float) -> Answer:
@@ -164,6 +169,7 @@ class HttpSender:
                 self._deadlines.set(connection, now_s + KEEP_ALIVE_S)
                 self._resting.setdefault(origin, []).append(connection)
             else:  # it was lost, or whoever waited does not wait any more
+                self._deadlines.clear(connection)
                 connection.abort()
 
     def _take(self, origin: Origin) -> Connection | None:

@@ -376,6 +376,25 @@ async def test_a_cancelled_attempt_ends_its_connection_and_no_other() -> None:
         await sender.close()
 
 
+async def test_closing_tells_whoever_still_waits() -> None:
+    """A ping may be under way when the configuration is read again."""
+
+    async def play(call: Call) -> None:
+        await call.request()
+        await call.reader.read()
+
+    async with nothing_left(), rude(play) as receiver, sending() as sender:
+        url = f"http://127.0.0.1:{receiver.port}/"
+        waiting = asyncio.create_task(sender.post(url, LINES, b"{}"))
+        await until(lambda: len(receiver.requests) == 1)
+        await sender.close()
+        assert (await waiting).reason == "the gateway gave it up"
+        late = await sender.post(url, LINES, b"{}")
+        assert late.status is None
+        assert len(receiver.requests) == 1
+        assert sender._deadlines._timer is None
+
+
 async def test_deadlines_are_kept_by_one_timer_and_each_in_its_own_time() -> None:
     """Also one that is set earlier than those before it, and one that was moved or cleared meanwhile."""
     loop, expired = asyncio.get_running_loop(), []
