@@ -53,13 +53,10 @@ class Courier:
         """One attempt, with a timestamp and signature of its own (W-5, W-12)."""
         now_s = self._clock.wall_s()
         timestamp = int(now_s)
-        headers = {
-            **message.headers,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(keys.at(now_s), message.id, timestamp, message.body),
-        }
+        signature = sign(keys.at(now_s), message.id, timestamp, message.body)
+        lines = b"%swebhook-timestamp: %d\r\nwebhook-signature: %s\r\n" % (message.lines, timestamp, signature.encode())
         self.sent += 1
-        return await self._sender.post(url, headers, message.body)
+        return await self._sender.post(url, lines, message.body)
 
     @property
     def is_held(self) -> bool:

@@ -8,6 +8,8 @@
         DeadLetterUnknown  ChangeUnknown
       DeliveryError
         UrlRefused
+        NoAnswer
+          NoByte
 """
 
 from typing import ClassVar
@@ -85,3 +87,13 @@ class UrlRefused(DeliveryError):
     def __init__(self, where: str, why: str, hint: str) -> None:
         self.where, self.why, self.hint = where, why, hint
         super().__init__(f"{where}: {why}" if where else why)
+
+
+class NoAnswer(DeliveryError):
+    """An attempt that ended without an answer; the message says why, for a person, and never repeats the URL."""
+
+    can_retry = True
+
+
+class NoByte(NoAnswer):
+    """The connection ended before the first byte of an answer: on one that had rested, perhaps before the receiver had the request."""

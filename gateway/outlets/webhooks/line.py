@@ -19,7 +19,7 @@ from gateway.outlets.reader import Reader
 from gateway.outlets.webhooks.courier import Courier, Keys
 from gateway.outlets.webhooks.ledger import Attempt, DeadLetter, Ledger, Standing
 from gateway.outlets.webhooks.message import Message, Writer
-from gateway.outlets.webhooks.schedule import Rules, Trial, Verdict, next_message
+from gateway.outlets.webhooks.schedule import FRESH, Rules, Verdict, next_message
 from gateway.outlets.webhooks.sender import Outcome
 from gateway.outlets.webhooks.subscriptions import Record, State
 
@@ -54,7 +54,7 @@ class Account:
     delivered: int = 0
     failed: int = 0
     dead_letters: int = 0
-    last_success: str | None = None
+    last_success_s: float | None = None
     last_failure: str | None = None
     last_reason: str = ""
     failing_since: str | None = None
@@ -86,9 +86,10 @@ class Line:
     ) -> None:
         self.position = after
         self.doing: Doing = "idle"
-        self.trial = standing.trial if standing else Trial()
+        self.trial = standing.trial if standing else FRESH
         self._record = record
         self._keys = Keys(record)
+        self._cursor_name = record.cursor_name
         self._tools = tools
         self._account = account
         self._reader = Reader(tools.journal, after=after, filter=record.filter())
@@ -119,7 +120,7 @@ class Line:
             # the owner of the journal has heard of it too, and ends everything that reads it
             await asyncio.Event().wait()
         finally:
-            self._tools.cursors.move(self._record.cursor_name, self.position)
+            self._tools.cursors.move(self._cursor_name, self.position)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -144,9 +145,10 @@ class Line:
 
         A batch that was attempted before is cut at the same change again, so that its id stands for the same content.
         """
-        parcel, size = [waiting[0]], len(waiting[0].body)
-        if waiting[0].seq <= self._singly:
+        parcel = [waiting[0]]
+        if self._record.batch == 1 or waiting[0].seq <= self._singly:
             return parcel
+        size = len(waiting[0].body)
         for entry in islice(waiting, 1, self._record.batch):
             size += len(entry.body)
             if size > MAX_BATCH_BYTES or parcel[-1].seq == self._message_seq:
@@ -162,7 +164,7 @@ class Line:
 
     def _save(self) -> None:
         self._saved = self.position
-        self._tools.cursors.move(self._record.cursor_name, self.position)
+        self._tools.cursors.move(self._cursor_name, self.position)
 
     # -- delivering --------------------------------------------------------------------------------------------------
 
@@ -179,6 +181,9 @@ class Line:
         self._message_seq = message.seqs[1]
         while True:
             outcome = await self._attempt(message)
+            if outcome.is_ok:
+                self._succeed(message, outcome)
+                break
             if await self._settle(message, outcome, parcel):
                 break
         if outcome.is_ok or len(parcel) == 1:
@@ -200,16 +205,12 @@ class Line:
         return await courier.send(self._record.url, self._keys, message)
 
     async def _settle(self, message: Message, outcome: Outcome, parcel: Sequence[Entry]) -> bool:
-        """Does what the rules decide after an attempt; returns whether the message is done with, after the delay if not.
+        """Does what the rules decide after a failed attempt; returns whether the message is given up, after the delay if not.
 
         Raises:
             Stopped: the line ends here.
         """
-        clock = self._tools.clock
-        if outcome.is_ok:
-            self._succeed(message, outcome)
-            return True
-        now_s = clock.mono_s()
+        now_s = self._tools.clock.mono_s()
         failed_for_s = 0.0 if self._failed_mono_s is None else now_s - self._failed_mono_s
         self._failed_mono_s = now_s
         verdict, self.trial, delay_s = self._tools.rules.decide(
@@ -266,7 +267,7 @@ class Line:
     def _succeed(self, message: Message, outcome: Outcome) -> None:
         account, now_s = self._account, self._tools.clock.wall_s()
         account.delivered += 1
-        account.last_success = format_time(now_s)
+        account.last_success_s = now_s
         account.successes.append((message, outcome, self.trial.attempts + 1, now_s))
         a_seq_s = outcome.duration_s / max(1, message.seqs[1] - self.position)
         account.seconds_a_seq += (a_seq_s - account.seconds_a_seq) * (0.1 if account.seconds_a_seq else 1.0)
@@ -276,7 +277,7 @@ class Line:
             account.is_told = False
             account.failing_since = None
             self._tools.ledger.stands(self._record.id, None)
-        self.trial = Trial()
+        self.trial = FRESH
         self._failed_mono_s = None
 
     def _fail(self, message: Message, outcome: Outcome, delay_s: float | None) -> None:

@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from gateway.outlets.webhooks.errors import UrlRefused
 from gateway.outlets.webhooks.policy import Policy, address_of
 
@@ -35,25 +33,21 @@ def system_lookup(host: str, port: int) -> Found:
     return found
 
 
-class Resolver(AbstractResolver):
-    """What aiohttp asks before it connects to a name.
+class Resolver:
+    """Finds the addresses that may be connected to.
 
     A name with allowed and forbidden addresses (a `.local` name with its link-local one, say) is called at the allowed ones only.
 
     Args:
         policy: judges each address.
-        scheme: `http` or `https`, which the judgement depends on.
         lookup: blocking; runs in a thread.
-        permits: how many lookups may run at once, shared between resolvers.
     """
 
-    def __init__(self, policy: Policy, scheme: str, lookup: Lookup, permits: asyncio.Semaphore) -> None:
-        self._policy, self._scheme = policy, scheme
-        self._lookup, self._permits = lookup, permits
+    def __init__(self, policy: Policy, lookup: Lookup) -> None:
+        self._policy, self._lookup = policy, lookup
+        self._permits = asyncio.Semaphore(LOOKUPS)
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
+    async def resolve(self, host: str, port: int, scheme: str) -> Found:
         """The allowed addresses of a name.
 
         Raises:
@@ -61,26 +55,19 @@ class Resolver(AbstractResolver):
             OSError: it has none.
         """
         refused: UrlRefused | None = None
-        allowed: list[ResolveResult] = []
-        for of_family, text in await self._look_up(host, port):
+        allowed: Found = []
+        for family, text in await self._look_up(host, port):
             try:
-                self._policy.check_address(address_of(text), port, self._scheme)
+                self._policy.check_address(address_of(text), port, scheme)
             except UrlRefused as error:
                 refused = error
                 continue
-            allowed.append(
-                ResolveResult(
-                    hostname=host, host=text, port=port, family=of_family, proto=0, flags=socket.AI_NUMERICHOST
-                )
-            )
+            allowed.append((family, text))
         if refused and not allowed:
             raise UrlRefused(host, f"its address is not allowed: {refused}", refused.hint)
         if not allowed:
             raise OSError(f"{host} has no address")
         return allowed
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
     async def _look_up(self, host: str, port: int) -> Found:
         loop = asyncio.get_running_loop()

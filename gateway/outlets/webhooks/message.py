@@ -19,19 +19,27 @@ PING = "webhook.ping"
 BATCH = "batch"
 USER_AGENT = f"Hearthgate/{__version__}"
 SEQUENCE_DIGITS = 20
+SHARED = 128
+"""The newest messages that are kept for other lines."""
 
 _PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 """What a ce-* value keeps: printable ASCII but space, `"` and `%` (CloudEvents HTTP binding, section 3.1.3.2)."""
 
 
 class Message(NamedTuple):
-    """One body and the headers that stay the same over its attempts. `seqs` are the first and the last seq; 0 for a ping."""
+    """One body and the headers that stay the same over its attempts, as finished lines. `seqs` are the first and the last seq; 0 for a
+    ping."""
 
     id: str
     type: str
     body: bytes
-    headers: Mapping[str, str]
+    lines: bytes
     seqs: tuple[int, int] = (0, 0)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers by name."""
+        return dict(line.split(": ", 1) for line in self.lines.decode("ascii").splitlines())
 
 
 class Writer:
@@ -40,13 +48,18 @@ class Writer:
     def __init__(self, gateway_id: str, epoch: str) -> None:
         self._source = _percent(f"urn:hearthgate:{gateway_id}")
         self._epoch = epoch
+        self._made: dict[int, tuple[bytes, Message]] = {}
 
     def change(self, entry: Entry) -> Message:
-        """The message of one change."""
-        time = time_of(entry.body)
-        body = b'{"type":"%s","timestamp":"%s","data":%s}' % (entry.type.encode(), time.encode(), entry.body)
-        subject = "/".join(filter(None, (entry.thing, entry.name)))
-        return self._message(self._id(entry.seq), entry.type, time, body, subject, (entry.seq, entry.seq))
+        """The message of one change. Lines that stand at the same place share it."""
+        made = self._made.get(entry.seq)
+        if made is not None and made[0] == entry.body:
+            return made[1]
+        message = self._change(entry)
+        if len(self._made) >= SHARED:
+            del self._made[next(iter(self._made))]
+        self._made[entry.seq] = (entry.body, message)
+        return message
 
     def batch(self, entries: Sequence[Entry]) -> Message:
         """The message of several changes in order (at least one)."""
@@ -63,28 +76,42 @@ class Writer:
 
     def letter(self, id: str, entry: Entry, *, batched: bool) -> Message:
         """The message of a kept change, which may be an older journal's: its own id stays."""
-        message = self.batch([entry]) if batched else self.change(entry)
-        return message._replace(id=id, headers={**message.headers, "webhook-id": id, "ce-id": id})
+        message = self.batch([entry]) if batched else self._change(entry)
+        lines = self._lines(id, message.type, time_of(entry.body), "" if batched else _subject(entry), message.seqs[1])
+        return message._replace(id=id, lines=lines)
 
     def _id(self, seq: int) -> str:
         return f"{self._epoch}-{seq}"
 
+    def _change(self, entry: Entry) -> Message:
+        time = time_of(entry.body)
+        body = b'{"type":"%s","timestamp":"%s","data":%s}' % (entry.type.encode(), time.encode(), entry.body)
+        return self._message(self._id(entry.seq), entry.type, time, body, _subject(entry), (entry.seq, entry.seq))
+
     def _message(self, id: str, type: str, time: str, body: bytes, subject: str, seqs: tuple[int, int]) -> Message:
+        return Message(id, type, body, self._lines(id, type, time, subject, seqs[1]), seqs)
+
+    def _lines(self, id: str, type: str, time: str, subject: str, seq: int) -> bytes:
+        """The header lines, none of whose values can end its line, whatever was stored."""
         headers = {
             "User-Agent": USER_AGENT,
             "Content-Type": "application/json",
-            "webhook-id": id,
+            "webhook-id": _percent(id),
             "ce-specversion": "1.0",
-            "ce-id": id,
+            "ce-id": _percent(id),
             "ce-source": self._source,
-            "ce-type": type,
-            "ce-time": time,
+            "ce-type": _percent(type),
+            "ce-time": _percent(time),
         }
         if subject:
             headers["ce-subject"] = _percent(subject)
-        if seqs[1]:
-            headers["ce-sequence"] = f"{seqs[1]:0{SEQUENCE_DIGITS}d}"
-        return Message(id, type, body, headers, seqs)
+        if seq:
+            headers["ce-sequence"] = f"{seq:0{SEQUENCE_DIGITS}d}"
+        return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("ascii")
+
+
+def _subject(entry: Entry) -> str:
+    return "/".join(filter(None, (entry.thing, entry.name)))
 
 
 def _percent(text: str) -> str:

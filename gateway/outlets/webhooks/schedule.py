@@ -56,6 +56,10 @@ class Trial:
     failing_s: float = 0.0
 
 
+FRESH: Final = Trial()
+"""Of a message that was not attempted, while nothing fails."""
+
+
 class Decision(NamedTuple):
     """The verdict, what to remember, and for RETRY (also after a PROBE without success) the seconds until the next attempt."""
 
@@ -90,7 +94,7 @@ class Rules:
             chance: a number in [0, 1), for the jitter.
         """
         if status is not None and 200 <= status < 300:
-            return Decision(Verdict.DELIVERED, Trial())
+            return Decision(Verdict.DELIVERED, FRESH)
         trial = replace(
             trial,
             attempts=trial.attempts + 1,
@@ -119,7 +123,7 @@ class Rules:
 
 def next_message(trial: Trial) -> Trial:
     """What is remembered of a message that became a dead letter: only for how long the receiver has taken nothing."""
-    return Trial(failing_s=trial.failing_s)
+    return Trial(failing_s=trial.failing_s) if trial.failing_s else FRESH
 
 
 def retry_after(headers: Mapping[str, str], now_s: float) -> float | None:

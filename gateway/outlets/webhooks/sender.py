@@ -1,31 +1,35 @@
 """The one place that does HTTP: one POST, and what came of it.
 
-Connections are kept and used again. TLS is verified, redirects are not followed, cookies are not kept, no proxy is taken from the
-environment, and every connection is checked against the address policy at the moment it is made.
+Connections are kept and used again. TLS is verified, redirects are not followed, cookies are not kept, no proxy is taken from anywhere, and
+every connection is checked against the address policy at the moment it is made. aiohttp's client could do all that, at five times the cost.
+
+A receiver may close a connection that rests at the very moment when it is used again; nobody can tell then whether it had the
+request. So where a connection that had rested for `STALE_S` ends before the first byte of an answer, the same bytes are sent once more,
+at once, on a new connection. Both together are one attempt; a receiver that had both drops one by its `webhook-id`.
 """
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
 
-import aiohttp
 from yarl import URL
 
-from gateway.outlets.webhooks.errors import UrlRefused
-from gateway.outlets.webhooks.lookup import LOOKUPS, Lookup, Resolver, system_lookup
-from gateway.outlets.webhooks.policy import Policy, address_of
+from gateway.outlets.webhooks.answer import Answer
+from gateway.outlets.webhooks.connection import Connection, Deadlines
+from gateway.outlets.webhooks.dialing import Dialer, Origin
+from gateway.outlets.webhooks.errors import NoAnswer, NoByte, UrlRefused
+from gateway.outlets.webhooks.lookup import Lookup, system_lookup
+from gateway.outlets.webhooks.policy import Policy
 from gateway.outlets.webhooks.schedule import retry_after
 
 TIMEOUT_S: Final = 15.0
-CONNECT_S: Final = 5.0
-MAX_ANSWER_BYTES: Final = 64 * 1024
-KEPT_ANSWER_BYTES: Final = 1024
 KEEP_ALIVE_S: Final = 15.0
 CHECK_S: Final = 2.0
+STALE_S: Final = 1.0
+_MAX_TARGETS: Final = 1000
 
 
 class Outcome(NamedTuple):
@@ -46,8 +50,12 @@ class Outcome(NamedTuple):
 class Sender(Protocol):
     """Sends signed messages."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """One attempt; whatever goes wrong on the way is an outcome, not an error. Cancelling it closes its connection."""
+    async def post(self, url: str, lines: bytes, body: bytes) -> Outcome:
+        """One attempt; whatever goes wrong on the way is an outcome, not an error. Cancelling it closes its connection.
+
+        Args:
+            lines: finished header lines, each with its end; what belongs to the connection is not among them.
+        """
 
     def check(self, url: str) -> None:
         """Judges a URL by its text.
@@ -68,11 +76,11 @@ class Sender(Protocol):
 
 
 class HttpSender:
-    """Sends by aiohttp's client.
+    """Sends over connections of its own.
 
     Args:
         policy: where it may connect.
-        timeout_s: for a whole exchange; connecting may take `CONNECT_S` of it.
+        timeout_s: for a whole attempt; connecting may take `dialing.CONNECT_S` of it.
         tls: trusts other authorities than the system's.
         lookup: how names become addresses.
         wall_s: seconds since 1970, for a `Retry-After` date.
@@ -88,117 +96,126 @@ class HttpSender:
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._policy = policy
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(CONNECT_S, timeout_s))
-        self._tls = tls
-        self._lookup = lookup
+        self._timeout_s = timeout_s
         self._wall_s = wall_s
-        self._permits = asyncio.Semaphore(LOOKUPS)
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._dialer = Dialer(policy, tls, lookup)
+        self._targets: dict[str, _Target] = {}
+        self._resting: dict[Origin, list[Connection]] = {}
+        self._open: dict[Connection, Origin] = {}
+        self._deadlines = Deadlines()
+        self._is_closed = False
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def post(self, url: str, lines: bytes, body: bytes) -> Outcome:
         begun_s = time.monotonic()
         try:
-            outcome = await self._exchange(self._policy.check_url(url), headers, body)
+            target = self._targets.get(url) or self._target(url)
+            answer = await self._exchange(target.origin, target.request(lines, body), begun_s)
         except UrlRefused as error:
-            outcome = Outcome(None, f"not allowed: {error}; {error.hint}")
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-            outcome = Outcome(None, _say(error))
-        return outcome._replace(duration_s=time.monotonic() - begun_s)
+            return _without_answer(f"not allowed: {error}; {error.hint}", begun_s)
+        except NoAnswer as error:
+            return _without_answer(str(error), begun_s)
+        return self._outcome(answer, begun_s)
 
     def check(self, url: str) -> None:
         self._policy.check_url(url)
 
     async def check_address(self, url: str) -> None:
-        target = self._policy.check_url(url)
-        host = target.raw_host or ""
-        if host.replace(".", "").isdigit() or ":" in host:
-            return
-        resolver = Resolver(self._policy, target.scheme, self._lookup, self._permits)
-        with contextlib.suppress(
-            OSError
-        ):  # a name that nobody knows yet may be known when there is something to deliver
+        target = _Target(self._policy.check_url(url))
+        # a name that nobody knows yet may be known when there is something to deliver
+        with contextlib.suppress(OSError):
             async with asyncio.timeout(CHECK_S):
-                await resolver.resolve(host, target.port or 0)
+                await self._dialer.check(target.origin)
 
     async def close(self) -> None:
-        while self._sessions:
-            _, session = self._sessions.popitem()
-            await session.close()
+        self._is_closed = True
+        self._deadlines.close()
+        self._resting.clear()
+        for connection in list(self._open):
+            connection.abort()
+        await asyncio.sleep(0)  # what was aborted is told so in the loop's next turn
 
-    async def _exchange(self, url: URL, headers: Mapping[str, str], body: bytes) -> Outcome:
-        session = self._sessions.get(url.scheme) or self._open(url.scheme)
-        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            answer = await _read(response)
-            if 200 <= response.status < 300:
-                return Outcome(response.status, "", answer)
-            asked_s = retry_after(response.headers, self._wall_s())
-            return Outcome(response.status, f"answered {response.status}", answer, asked_s)
+    # -- private -----------------------------------------------------------------------------------------------------
 
-    def _open(self, scheme: str) -> aiohttp.ClientSession:
-        """One session for each scheme: whether a public address may be called depends on it."""
+    def _target(self, url: str) -> "_Target":
+        """What a URL means; kept, but for a refusal."""
+        target = _Target(self._policy.check_url(url))
+        if len(self._targets) >= _MAX_TARGETS:
+            self._targets.clear()
+        self._targets[url] = target
+        return target
 
-        def make_socket(info: tuple[Any, ...]) -> socket.socket:
-            family, kind, protocol, _, where = info
-            self._policy.check_address(address_of(where[0]), where[1], scheme)
-            return socket.socket(family, kind, protocol)
+    async def _exchange(self, origin: Origin, request: bytes, begun_s: float) -> Answer:
+        due_s = begun_s + self._timeout_s
+        if kept := self._take(origin):
+            try:
+                return await self._ask(kept, origin, request, due_s)
+            except NoByte:
+                if begun_s - kept.rests_since_s < STALE_S:
+                    raise
+        connection = await self._dialer.connect(origin, lambda: Connection(self._on_lost), due_s)
+        self._open[connection] = origin
+        if self._is_closed:
+            connection.abort()
+            raise NoAnswer("the gateway gave it up")
+        return await self._ask(connection, origin, request, due_s)
 
-        connector = aiohttp.TCPConnector(
-            resolver=Resolver(self._policy, scheme, self._lookup, self._permits),
-            socket_factory=make_socket,
-            limit=0,  # each line has one request under way, and none waits for another's
-            keepalive_timeout=KEEP_ALIVE_S,
-            ssl=self._tls or True,
-        )
-        session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=self._timeout,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            headers={"Accept-Encoding": "identity"},
-        )
-        self._sessions[scheme] = session
-        return session
+    async def _ask(self, connection: Connection, origin: Origin, request: bytes, due_s: float) -> Answer:
+        self._deadlines.set(connection, due_s)
+        try:
+            return await connection.ask(request)
+        finally:
+            if connection.is_usable:
+                connection.rests_since_s = now_s = time.monotonic()
+                self._deadlines.set(connection, now_s + KEEP_ALIVE_S)
+                self._resting.setdefault(origin, []).append(connection)
+            else:  # it was lost, or whoever waited does not wait any more
+                self._deadlines.clear(connection)
+                connection.abort()
 
+    def _take(self, origin: Origin) -> Connection | None:
+        """A kept connection, the one used last; None when there is none."""
+        resting = self._resting.get(origin)
+        while resting:
+            connection = resting.pop()
+            if connection.is_usable:
+                return connection
+        return None
 
-async def _read(response: aiohttp.ClientResponse) -> str:
-    """The beginning of the answer's body. One that is too long, or breaks off, costs its connection; the status stands."""
-    kept, length = b"", 0
-    try:
-        async for chunk in response.content.iter_any():
-            kept += chunk[: KEPT_ANSWER_BYTES - len(kept)]
-            length += len(chunk)
-            if length > MAX_ANSWER_BYTES:
-                response.close()
-                break
-    except (aiohttp.ClientError, OSError):
-        response.close()
-    return kept.decode("utf-8", "replace")
+    def _on_lost(self, connection: Connection) -> None:
+        self._deadlines.clear(connection)
+        origin = self._open.pop(connection, None)
+        resting = self._resting.get(origin) if origin else None
+        if origin and resting is not None:
+            with contextlib.suppress(ValueError):
+                resting.remove(connection)
+            if not resting:
+                del self._resting[origin]
 
-
-def _say(error: Exception) -> str:
-    """What went wrong, for a person; never the URL, which may hold a secret."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return f"its certificate is not trusted: {_verification(error)}"
-        case aiohttp.ClientSSLError():
-            return f"TLS failed: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ClientConnectorDNSError():
-            return f"its name is not known: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ClientConnectorError():
-            return f"cannot connect: {error.os_error.strerror or error.os_error}"
-        case aiohttp.ServerDisconnectedError() | ConnectionError():
-            return "the connection was cut before an answer"
-        case aiohttp.ConnectionTimeoutError():
-            return "connecting timed out"
-        case TimeoutError():
-            return "no answer in time"
-        case aiohttp.ClientResponseError():
-            return f"the answer is not HTTP: {error.message:.200}"
-        case _:
-            return f"failed: {type(error).__name__}"
+    def _outcome(self, answer: Answer, begun_s: float) -> Outcome:
+        status, said = answer.status, answer.body.decode("utf-8", "replace")
+        duration_s = time.monotonic() - begun_s
+        if 200 <= status < 300:
+            return Outcome(status, "", said, None, duration_s)
+        return Outcome(status, f"answered {status}", said, retry_after(answer.headers, self._wall_s()), duration_s)
 
 
-def _verification(error: aiohttp.ClientConnectorCertificateError) -> str:
-    cause = error.certificate_error
-    return getattr(cause, "verify_message", "") or str(cause)
+class _Target:
+    """A URL taken apart: where to connect, and how each request begins."""
+
+    __slots__ = ("_begin", "origin")
+
+    def __init__(self, url: URL) -> None:
+        host = url.raw_host or ""
+        self.origin = Origin(url.scheme, host.removesuffix("."), url.port or 0)
+        named = f"[{host}]" if ":" in host else host
+        port = "" if url.is_default_port() else f":{url.port}"
+        path = f"POST {url.raw_path_qs} HTTP/1.1\r\n"
+        self._begin = f"{path}Host: {named}{port}\r\nAccept: */*\r\nAccept-Encoding: identity\r\n".encode("ascii")
+
+    def request(self, lines: bytes, body: bytes) -> bytes:
+        """A finished request."""
+        return b"%s%sContent-Length: %d\r\n\r\n%s" % (self._begin, lines, len(body), body)
+
+
+def _without_answer(reason: str, begun_s: float) -> Outcome:
+    return Outcome(None, reason, duration_s=time.monotonic() - begun_s)

@@ -5,9 +5,10 @@ Source: standard-webhooks/standard-webhooks, spec/standard-webhooks.md; rules W-
 
 import base64
 import binascii
-import hmac
+import hashlib
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.outlets.webhooks.errors import SubscriptionInvalid
 
@@ -49,8 +50,26 @@ def sign(keys: Sequence[bytes], id: str, timestamp: int, body: bytes) -> str:
         timestamp: Unix seconds of this attempt, as sent in `webhook-timestamp`.
         body: the exact bytes that are sent.
     """
-    text = b"%s.%d.%s" % (id.encode("ascii"), timestamp, body)
-    return " ".join(["v1," + base64.b64encode(hmac.digest(key, text, "sha256")).decode("ascii") for key in keys])
+    begin = b"%s.%d." % (id.encode("ascii"), timestamp)
+    return " ".join(["v1," + base64.b64encode(_hmac(key, begin, body)).decode("ascii") for key in keys])
+
+
+def _hmac(key: bytes, begin: bytes, body: bytes) -> bytes:
+    """HMAC-SHA256 of `begin` and `body`. What depends on the key alone is done once for each key: half the cost of `hmac.digest`."""
+    halves = _halves(key)
+    inner, outer = halves[0].copy(), halves[1].copy()
+    inner.update(begin)
+    inner.update(body)
+    outer.update(inner.digest())
+    return outer.digest()
+
+
+@lru_cache(maxsize=1024)
+def _halves(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """The inner and the outer hash of a key of at most 64 bytes, the padded key already in them (RFC 2104, section 2)."""
+    block = key.ljust(MAX_KEY_BYTES, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C))
+    return hashlib.sha256(inner), hashlib.sha256(outer)
 
 
 def _refused(why: str) -> SubscriptionInvalid:

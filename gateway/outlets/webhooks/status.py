@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.clock import format_time
 from gateway.core.journal import Journal
 from gateway.outlets.webhooks.line import Account, Doing, Line
 from gateway.outlets.webhooks.subscriptions import Record, State
@@ -63,7 +64,7 @@ def status_of(record: Record, line: Line | None, account: Account, journal: Jour
         dead_letters=account.dead_letters,
         attempts=line.trial.attempts if line else 0,
         failing_since=account.failing_since,
-        last_success=account.last_success,
+        last_success=None if account.last_success_s is None else format_time(account.last_success_s),
         last_failure=account.last_failure,
         last_reason=account.last_reason,
         next_attempt=account.next_attempt if line else None,

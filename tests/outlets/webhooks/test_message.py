@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.change import Change, Entry, encode, entry_of
-from gateway.outlets.webhooks.message import Message, Writer
+from gateway.outlets.webhooks.message import SHARED, Message, Writer
 
 EPOCH = "k3v9m2q7x4tb"
 writer = Writer("hall-pi", EPOCH)
@@ -119,3 +119,22 @@ def test_no_id_has_a_full_stop(message: Message) -> None:
 def test_a_kept_change_of_an_older_journal_keeps_its_id() -> None:
     message = writer.letter("oldepoch0000-5", entry(5), batched=False)
     assert message.id == message.headers["webhook-id"] == message.headers["ce-id"] == "oldepoch0000-5"
+
+
+def test_lines_at_the_same_place_share_a_message_and_nobody_gets_anothers() -> None:
+    """A `journal.gap` that stands in no row may have the seq of a change."""
+    shared, first, gap = Writer("hall-pi", EPOCH), entry(7), entry(7, name="humidity")
+    assert shared.change(first) is shared.change(entry(7))
+    assert shared.change(gap).body == writer.change(gap).body
+    assert shared.change(first).body == writer.change(first).body
+    for seq in range(8, 8 + 2 * SHARED):
+        assert shared.change(entry(seq)).id == f"{EPOCH}-{seq}"
+    assert len(shared._made) == SHARED
+
+
+def test_nothing_that_was_stored_can_end_a_header_line() -> None:
+    """Response splitting, the other way round."""
+    change = entry(7)
+    evil = Entry(7, "property.changed\r\nX: y", "hall\r\nX: y", "t", change.body.replace(b"2026", b"\\r\\nX: y"))
+    lines = writer.change(evil).lines
+    assert lines.count(b"\r\n") == lines.count(b"\n") == len(writer.change(change).headers)

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from gateway.outlets.webhooks.answer import MAX_BODY_BYTES
 from gateway.outlets.webhooks.errors import UrlRefused
 from gateway.outlets.webhooks.policy import Policy
-from gateway.outlets.webhooks.sender import MAX_ANSWER_BYTES, HttpSender
+from gateway.outlets.webhooks.sender import HttpSender
 from tests.support.leaks import nothing_left
 from tests.support.receiver import ENDLESS, HANG, Receiver, Reply
 from tests.support.wait import until
 
-HEADERS = {"webhook-id": "a-1", "Content-Type": "application/json"}
+HEADERS = b"webhook-id: a-1\r\nContent-Type: application/json\r\n"
 V4 = socket.AF_INET
 
 
@@ -40,7 +41,7 @@ def named(*addresses: str) -> Callable[[str, int], list[tuple[socket.AddressFami
 
 async def test_a_post_arrives_as_it_was_given(receiver: Receiver) -> None:
     async with sending() as sender:
-        outcome = await sender.post(receiver.url, HEADERS | {"ce-type": "x"}, b'{"a":1}')
+        outcome = await sender.post(receiver.url, HEADERS + b"ce-type: x\r\n", b'{"a":1}')
     (request,) = receiver.requests
     assert outcome.is_ok
     assert outcome.status == 204
@@ -78,7 +79,7 @@ async def test_no_proxy_is_taken_from_the_environment(receiver: Receiver, monkey
 
 async def test_an_endless_answer_is_cut_and_its_beginning_kept(receiver: Receiver) -> None:
     """W-8."""
-    receiver.plan.extend([ENDLESS, Reply(500, {}, b"y" * MAX_ANSWER_BYTES)])
+    receiver.plan.extend([ENDLESS, Reply(500, {}, b"y" * MAX_BODY_BYTES)])
     async with sending() as sender:
         outcome = await sender.post(receiver.url, HEADERS, b"{}")
         again = await sender.post(receiver.url, HEADERS, b"{}")
@@ -146,6 +147,35 @@ async def test_the_socket_itself_is_the_last_guard(receiver: Receiver, monkeypat
         outcome = await sender.post(receiver.url, HEADERS, b"{}")
     assert "not allowed" in outcome.reason
     assert receiver.requests == []
+
+
+async def test_the_last_guard_holds_where_several_addresses_are_raced(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sending("lan", lookup=named("127.0.0.1", "127.0.0.2")) as sender:
+        monkeypatch.setattr(sender._dialer._resolver, "_policy", OPEN)
+        outcome = await sender.post(f"http://fooled.example:{receiver.port}/", HEADERS, b"{}")
+    assert "not allowed" in outcome.reason
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize("manner", ["plain", "cut", "hang"])
+async def test_what_speaks_no_tls_gives_no_answer_and_a_reason(manner: str) -> None:
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        if manner == "hang":
+            await reader.read()
+        elif manner == "plain":
+            writer.write(b"HTTP/1.1 400 This is no TLS\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(play, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, sending(timeout_s=0.5) as sender:
+        outcome = await sender.post(f"https://127.0.0.1:{port}/", HEADERS, b"{}")
+        await sender.close()
+    assert outcome.status is None
+    assert outcome.reason.startswith("connecting timed out" if manner == "hang" else "TLS failed")
 
 
 OPEN = Policy(["loopback"])
