@@ -44,6 +44,8 @@ def prepared(folder: Path, rows: int) -> Iterator[Gateway]:
             '[links.pins.pins.door]\npin = 17\nkind = "contact"\n'
             '[links.pins.pins.lamp]\npin = 18\nkind = "output"\n',
             journal="",
+            # As an installed package has it: compiled at the first start, and kept.
+            env={"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")},
         )
         _fill(gateway.state_dir, rows)
         with gateway:
