@@ -10,7 +10,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gateway
 from gateway.config.load import changed_sections
@@ -27,7 +27,9 @@ from gateway.ops.health import Health
 from gateway.ops.notify import Notifier, Watchdog
 from gateway.ops.occupancy import occupied
 from gateway.outlets.http.server import HttpOutlet
-from gateway.outlets.mqtt import Mqtt
+
+if TYPE_CHECKING:
+    from gateway.outlets.mqtt import Mqtt
 
 STOP_S = 4.0
 """All rooms together get this long to end; then the process ends without them."""
