@@ -10,7 +10,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import gateway
 from gateway.config.load import changed_sections
@@ -22,14 +22,21 @@ from gateway.core.registry import REFRESH_S, Registry
 from gateway.drivers.find import find_driver
 from gateway.links.keeper import Keeper
 from gateway.making import delays_of, fixed_of, make_mqtt, make_sender, make_webhooks, open_core_of
+from gateway.ops.file_watch import watching
 from gateway.ops.health import Health
-from gateway.ops.notify import Beat, Notifier, Watchdog
+from gateway.ops.notify import Notifier, Watchdog
 from gateway.ops.occupancy import occupied
 from gateway.outlets.http.server import HttpOutlet
-from gateway.outlets.mqtt import Mqtt
+
+if TYPE_CHECKING:
+    from gateway.outlets.mqtt import Mqtt
 
 STOP_S = 4.0
 """All rooms together get this long to end; then the process ends without them."""
+
+SEEN_S = 0.2
+"""From the first byte that another process writes to the registry until it is looked at: by then the write is usually finished, and seen
+at once. If not, its end tells of itself."""
 
 BROKEN: Final = "configuration-broken"
 SUBJECT: Final = "configuration"
@@ -244,8 +251,7 @@ class Life:
         for link, config in self._config.links.items():
             self._start_link(link, config)
         watchdog = Watchdog(self._app.notifier)
-        if self._app.notifier.watchdog_s is not None:
-            self._rooms.start("journal-beat", _beat(core, watchdog.vital("journal"), self._app.notifier.watchdog_s / 4))
+        watchdog.vital("journal", Progress(core))
         self._rooms.start("watchdog", watchdog.run())
         if not core.journal.was_clean:
             self._rooms.start("journal-check", _check(core))
@@ -331,22 +337,30 @@ async def _outcome(future: asyncio.Future[JournalDamaged]) -> None:
 
 async def _follow(registry: Registry) -> None:
     """Notices within a second what the command line has written: a revoked token also ends what is held or streams."""
-    while True:
-        await asyncio.sleep(REFRESH_S)
-        registry.refresh()
+    with watching(registry.written_path) as watch:
+        while True:
+            if watch is not None:
+                await watch.written()
+                await asyncio.sleep(SEEN_S)
+            else:
+                await asyncio.sleep(REFRESH_S)
+            registry.look()
 
 
-async def _beat(core: Core, beat: Beat, every_s: float) -> None:
-    """The journal makes progress: what waits is committed. Nothing waiting, or a full disk that is being waited out, is idle by right."""
-    commits, was_idle = core.store.commits, True
-    while True:
-        is_idle = not core.store.pending or bool(core.store.problem)
-        if is_idle:
-            beat.idle()
-        elif was_idle or core.store.commits != commits:
-            beat.progress()
-        commits, was_idle = core.store.commits, is_idle
-        await asyncio.sleep(every_s)
+class Progress:
+    """Whether the journal makes progress: what waits is committed. Nothing waiting, or a full disk that is waited out, is rest by right."""
+
+    def __init__(self, core: Core) -> None:
+        self._store = core.store
+        self._commits = -1
+
+    def __call__(self) -> bool:
+        """Whether it has made some since this was asked last, or had nothing to do then or has nothing now."""
+        store = self._store
+        is_at_rest = not store.pending or bool(store.problem)
+        has_moved = store.commits != self._commits
+        self._commits = -1 if is_at_rest else store.commits
+        return is_at_rest or has_moved
 
 
 async def _check(core: Core) -> None:

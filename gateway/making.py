@@ -1,6 +1,7 @@
 """Makes each room from the part of the configuration that speaks of it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gateway
 from gateway.config.schema import Config, MqttConfig, SubscriptionConfig
@@ -10,8 +11,10 @@ from gateway.core.core import Core, Settings, open_core
 from gateway.core.errors import ConfigError, JournalDamaged
 from gateway.core.registry import Registry
 from gateway.core.things import RuleBook, ThingRule
-from gateway.outlets.mqtt import Mqtt, MqttSettings
 from gateway.outlets.webhooks import Fixed, HttpSender, Policy, Rules, Webhooks
+
+if TYPE_CHECKING:
+    from gateway.outlets.mqtt import Mqtt
 
 
 def open_core_of(config: Config, clock: Clock, damaged: JournalDamaged | None) -> Core:
@@ -31,7 +34,9 @@ def open_core_of(config: Config, clock: Clock, damaged: JournalDamaged | None) -
     return open_core(Path(config.gateway.state_dir), settings, rules, clock, damaged=damaged)
 
 
-def make_mqtt(config: Config, mqtt: MqttConfig, core: Core) -> Mqtt:
+def make_mqtt(config: Config, mqtt: MqttConfig, core: Core) -> "Mqtt":
+    from gateway.outlets.mqtt import Mqtt, MqttSettings  # imported only when used: paho takes 5 MB
+
     password = read_secret(mqtt.password_file, mqtt.password_credential).decode()
     settings = MqttSettings(
         urls=mqtt.urls,

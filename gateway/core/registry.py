@@ -57,6 +57,8 @@ class Registry:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
+        self.written_path = path.with_name(path.name + "-wal")
+        """the file that every write by anybody goes to first (https://www.sqlite.org/wal.html); there as long as this is open"""
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
         self._looked_s = float("-inf")
@@ -81,10 +83,11 @@ class Registry:
 
     def refresh(self) -> bool:
         """Looks, at most once a second, whether another process wrote; True when something changed."""
-        now_s = self._clock.mono_s()
-        if now_s - self._looked_s < REFRESH_S:
-            return False
-        self._looked_s = now_s
+        return self._clock.mono_s() - self._looked_s >= REFRESH_S and self.look()
+
+    def look(self) -> bool:
+        """As `refresh`, but now."""
+        self._looked_s = self._clock.mono_s()
         try:
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
             if version == self._version:

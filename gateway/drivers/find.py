@@ -1,7 +1,7 @@
 """Finds drivers by the name that the configuration gives: entry points of the group `hearthgate.drivers`."""
 
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from gateway.core.errors import GatewayError
@@ -20,7 +20,7 @@ class DriverUnavailable(GatewayError):
 
 def driver_names() -> list[str]:
     """The drivers there are, in alphabetical order. Loads none of them."""
-    return sorted(entry.name for entry in entry_points(group=GROUP))
+    return sorted(entry.name for entry in _entries())
 
 
 @cache
@@ -30,7 +30,7 @@ def find_driver(name: str) -> type[Driver[Any]]:
     Raises:
         DriverUnavailable: says why, and the mend.
     """
-    entries = list(entry_points(group=GROUP, name=name))
+    entries = [entry for entry in _entries() if entry.name == name]
     if not entries:
         raise DriverUnavailable(
             name, "there is none of that name", f"choose one of {', '.join(driver_names()) or 'none'}"
@@ -50,3 +50,9 @@ def find_driver(name: str) -> type[Driver[Any]]:
             name, f"{entries[0].value} is not a driver", "it has to be a subclass of gateway.drivers.base.Driver"
         )
     return found
+
+
+@cache
+def _entries() -> tuple[EntryPoint, ...]:
+    """Read once: it means opening a file of every package that is installed, which on a Pi with the system's own are hundreds."""
+    return tuple(entry_points(group=GROUP))

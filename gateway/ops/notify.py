@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gateway.core.condition import Condition
 
@@ -62,27 +62,6 @@ class Notifier:
             log.debug("the service manager was not told %s: %s", lines[0], error)
 
 
-class Beat:
-    """How one vital part shows that it lives. It is expected to move, until it says that it is idle."""
-
-    def __init__(self) -> None:
-        self._moved = True
-        self._is_idle = False
-
-    def progress(self) -> None:
-        """A step is done, and there is more to do."""
-        self._moved, self._is_idle = True, False
-
-    def idle(self) -> None:
-        """There is nothing to do, by right, until the next `progress`."""
-        self._is_idle = True
-
-    def take(self) -> bool:
-        """Whether it moved since this was asked last, or is idle by right."""
-        moved, self._moved = self._moved, False
-        return moved or self._is_idle
-
-
 class Watchdog:
     """Pings the service manager's watchdog from the event loop, at half its interval, if every vital part has made progress.
 
@@ -91,16 +70,19 @@ class Watchdog:
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
-        self._beats: dict[str, Beat] = {}
+        self._parts: dict[str, Callable[[], bool]] = {}
         self._condition = Condition(log, "watchdog")
 
-    def vital(self, name: str) -> Beat:
-        """Makes a part vital: without its progress there is no ping."""
-        return self._beats.setdefault(name, Beat())
+    def vital(self, name: str, is_moving: Callable[[], bool]) -> None:
+        """Makes a part vital: without its progress there is no ping.
+
+        `is_moving` is asked at each look: whether the part has made progress since the last one, or has nothing to do, by right.
+        """
+        self._parts[name] = is_moving
 
     def look(self) -> list[str]:
         """The parts that stood still since the last look; pings if there is none."""
-        still = [name for name, beat in self._beats.items() if not beat.take()]
+        still = [name for name, is_moving in self._parts.items() if not is_moving()]
         if still:
             self._condition.failed(f"no progress in {', '.join(still)}; without any the service will be started again")
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
-from typing import Any
 
 import pytest
 
@@ -37,11 +36,7 @@ def test_a_driver_that_cannot_be_used_says_why(
     targets: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = [EntryPoint("theirs", target, find.GROUP) for target in targets]
-
-    def entry_points(**_: Any) -> list[EntryPoint]:
-        return entries
-
-    monkeypatch.setattr(find, "entry_points", entry_points)
+    monkeypatch.setattr(find, "_entries", lambda: entries)
     with pytest.raises(DriverUnavailable, match=complaint):
         find_driver("theirs")
 
@@ -49,6 +44,6 @@ def test_a_driver_that_cannot_be_used_says_why(
 def test_one_driver_that_is_installed_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in an editable install whose folder is also on the path."""
     entry = EntryPoint("gpio", "gateway.drivers.gpio:Gpio", find.GROUP)
-    monkeypatch.setattr(find, "entry_points", lambda **_: [entry, entry])
+    monkeypatch.setattr(find, "_entries", lambda: [entry, entry])
     find_driver.cache_clear()
     assert find_driver("gpio") is Gpio
