@@ -73,6 +73,10 @@ class PowerDisk:
     ) -> None:
         self._stack.close()
 
+    def settle(self) -> None:
+        """Writes out all that the disk was given so far (syncfs), as time would."""
+        _run("sync", "-f", str(self.mnt))
+
     def cut(self, name: str) -> Path:
         """What the disk would hold if the power went now."""
         image = self._host / f"cut-{name}.img"

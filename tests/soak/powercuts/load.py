@@ -186,6 +186,7 @@ class Load:
         self.device.start()
         self.line.wait_open()
         until_sync(self._has_setpoint, 20, "the thermostat is described")
+        self.disk.settle()  # a gateway that has lived for a while: that it was ever there is not what a cut may take
         self.asker.start()
         stack.callback(self.asker.stop)
 
