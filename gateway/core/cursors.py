@@ -2,6 +2,8 @@
 
 from gateway.core.store import Store
 
+_SET = "INSERT OR REPLACE INTO cursors VALUES (?, ?)"
+
 
 class Cursors:
     """The last seq that each durable reader has finished with; reading is always *after* it.
@@ -38,11 +40,16 @@ class Cursors:
         return min(self._seqs.values(), default=None)
 
     async def flush(self) -> None:
-        """Returns when every cursor moved so far is on disk."""
+        """Returns when every cursor moved so far is on the card, in every durability.
+
+        A reader is new only once: lost with the power, its cursor would be taken for a new one's, and the gap would never be told.
+        """
+        self._store.add_statements(*[(_SET, pair) for pair in self._seqs.items()], must_sync=True)
+        self._dirty.clear()
         await self._store.flush()
 
     def _statement(self, name: str) -> tuple[str, tuple[str, int]] | None:
         if name not in self._dirty:
             return None
         self._dirty.discard(name)
-        return "INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, self._seqs[name])
+        return _SET, (name, self._seqs[name])

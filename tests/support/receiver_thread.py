@@ -76,6 +76,10 @@ class ReceiverThread:
         """Verifies by this secret from now on."""
         self._receiver.secrets.append(secret)
 
+    def behave(self, answer: Callable[[Delivery], Reply], secrets: list[str]) -> None:
+        """Answers as told, in the receiver's thread, and verifies by `secrets`, which may grow."""
+        self._receiver.answer, self._receiver.secrets = answer, secrets
+
     def answer(self, status: int) -> None:
         """Answers everything with this status."""
         self._receiver.answer = lambda delivery: Reply(status)
