@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +27,20 @@ _CONNECTIONS: Final = 16
 _PROPERTIES: Final = 7
 
 
-class _Poll:
+Served = tuple[int, str]
+"""A server's port, and the header line with the credential that its clients send."""
+
+
+@dataclass(frozen=True)
+class Poll:
     """Asks one server, first for the whole, then with its ETag."""
 
-    name = ""
+    name: str
+    serve: Callable[[Path], AbstractContextManager[Served]]
+    needs: Callable[[], str] = lambda: ""
 
     def absent(self) -> str:
-        return clients.absent()
+        return clients.absent() or self.needs()
 
     def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
         seconds = 0.3 if size.is_short else 4.0
@@ -58,46 +66,28 @@ class _Poll:
             CLIENT: max(one.client_cores for one in found),
         }
 
-    @contextmanager
-    def serve(self, folder: Path) -> Iterator[tuple[int, str]]:
-        """A server: its port, and the header line with the credential that a client sends."""
-        raise NotImplementedError
-        yield
+
+@contextmanager
+def _gateway(folder: Path) -> Iterator[Served]:
+    with Line(folder / "port") as line:
+        link = f'[links.attic]\ndriver = "jsonlines"\nport = "{line.link}"\n'
+        with Gateway(folder / "gateway", link) as gateway:
+            line.wait_open()
+            line.write(b"\n" + _readings() + b"\n")
+            until_sync(lambda: _is_complete(gateway), what="all properties are there")
+            yield gateway.port, f"Authorization: Bearer {gateway.token}"
 
 
-class _Ours(_Poll):
-    name = "gateway"
-
-    @contextmanager
-    def serve(self, folder: Path) -> Iterator[tuple[int, str]]:
-        with Line(folder / "port") as line:
-            link = f'[links.attic]\ndriver = "jsonlines"\nport = "{line.link}"\n'
-            with Gateway(folder / "gateway", link) as gateway:
-                line.wait_open()
-                line.write(b"\n" + _readings() + b"\n")
-                until_sync(lambda: _is_complete(gateway), what="all properties are there")
-                yield gateway.port, f"Authorization: Bearer {gateway.token}"
+@contextmanager
+def _aiohttp(folder: Path) -> Iterator[Served]:
+    with Reference.python("tests.bench.references.plain_aiohttp") as server:
+        yield server.port, TOKEN
 
 
-class _Aiohttp(_Poll):
-    name = "plain aiohttp"
-
-    @contextmanager
-    def serve(self, folder: Path) -> Iterator[tuple[int, str]]:
-        with Reference.python("tests.bench.references.plain_aiohttp") as server:
-            yield server.port, TOKEN
-
-
-class _Nginx(_Poll):
-    name = "nginx"
-
-    def absent(self) -> str:
-        return clients.absent() or nginx.absent()
-
-    @contextmanager
-    def serve(self, folder: Path) -> Iterator[tuple[int, str]]:
-        with nginx.Nginx(folder, connections=_CONNECTIONS) as server:
-            yield server.port, TOKEN
+@contextmanager
+def _nginx(folder: Path) -> Iterator[Served]:
+    with nginx.Nginx(folder, connections=_CONNECTIONS) as server:
+        yield server.port, TOKEN
 
 
 def _look(port: int, credential: str) -> tuple[bytes, str]:
@@ -117,7 +107,7 @@ def _is_complete(gateway: Gateway) -> bool:
 
 
 def _figure(key: str, says: str) -> Figure:
-    return Figure(key, "/s", says, more_is_better=True, bar=Limit(1, _Aiohttp.name), goal=Limit(1, _Nginx.name))
+    return Figure(key, "/s", says, more_is_better=True, bar=Limit(1, "plain aiohttp"), goal=Limit(1, "nginx"))
 
 
 ROWS = (
@@ -126,6 +116,6 @@ ROWS = (
         name="poll",
         work="GET of a 2 KB snapshot and its 304, 16 connections",
         figures=(_figure("whole_per_s", "200 with 2 KB"), _figure("unchanged_per_s", "304, nothing has changed")),
-        contenders=(_Ours(), _Aiohttp(), _Nginx()),
+        contenders=(Poll("gateway", _gateway), Poll("plain aiohttp", _aiohttp), Poll("nginx", _nginx, nginx.absent)),
     ),
 )
