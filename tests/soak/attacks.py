@@ -29,6 +29,10 @@ Launch = Callable[[Gateway, Path, bool], AbstractContextManager[Evidence]]
 """Begins an attack on a gateway, with a folder of its own; the last says whether a small one will do."""
 
 
+_DEAF_BYTES = 4096
+"""What the kernel takes for a connection that reads nothing: little, so that the gateway feels it soon."""
+
+
 @dataclass(frozen=True)
 class Attack:
     """One kind of hostility."""
@@ -83,7 +87,7 @@ def deaf_streams(gateway: Gateway, folder: Path, is_short: bool) -> Iterator[Evi
     path = "/api/v1/changes?since=oldest"
     request = clients.get(path, gateway.port, _credential(gateway), "Accept: text/event-stream")
     request = request.replace(b"Accept: application/json\r\n", b"")
-    with _held(gateway, folder, "streams", [request] * (20 if is_short else 200)) as evidence:
+    with _held(gateway, folder, "streams", [request] * (20 if is_short else 200), _DEAF_BYTES) as evidence:
         yield evidence
 
 
@@ -91,7 +95,7 @@ def deaf_streams(gateway: Gateway, folder: Path, is_short: bool) -> Iterator[Evi
 def deaf_pages(gateway: Gateway, folder: Path, is_short: bool) -> Iterator[Evidence]:
     """Thirty of the largest pages asked for at once on each connection, and nothing read: more than the kernel takes for them."""
     page = clients.get("/api/v1/changes?since=oldest&limit=1000", gateway.port, _credential(gateway))
-    with _held(gateway, folder, "connections", [page * 30] * (20 if is_short else 200)) as evidence:
+    with _held(gateway, folder, "connections", [page * 30] * (20 if is_short else 200), _DEAF_BYTES) as evidence:
         yield evidence
 
 
@@ -119,10 +123,12 @@ def _globs(number: int) -> Iterator[str]:
 
 
 @contextmanager
-def _held(gateway: Gateway, folder: Path, what: str, requests: list[bytes]) -> Iterator[Evidence]:
+def _held(
+    gateway: Gateway, folder: Path, what: str, requests: list[bytes], receive_bytes: int = 0
+) -> Iterator[Evidence]:
     """A connection for each request, all kept until the end; `what` counts them in the gateway's status."""
     before = int(_http(gateway)[what])
-    with clients.Waiters(folder, gateway.port, len(requests)) as waiters:
+    with clients.Waiters(folder, gateway.port, len(requests), receive_bytes) as waiters:
         for number, request in enumerate(requests, 1):
             waiters.open(1, request)
             if number % 500 == 0 or number == len(requests):

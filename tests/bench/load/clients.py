@@ -66,11 +66,14 @@ class Answered(NamedTuple):
 
 
 class Waiters:
-    """Connections that each wait for one answer, `most` of them. A context manager: they are reset at its end."""
+    """Connections that each wait for one answer, `most` of them. A context manager: they are reset at its end.
 
-    def __init__(self, folder: Path, port: int, most: int) -> None:
+    `receive_bytes` is what the kernel takes for a connection that does not read, 0 for as much as it likes.
+    """
+
+    def __init__(self, folder: Path, port: int, most: int, receive_bytes: int = 0) -> None:
         program = build(Path(__file__).with_name("waiters.c"), folder)
-        words = [str(program), str(port), str(most)]
+        words = [str(program), str(port), str(most), str(receive_bytes)]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def open(self, count: int, request: bytes) -> None:

@@ -30,13 +30,15 @@ static long long now_ns(clockid_t clock) {
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-// A connection that is reset at the end, so that thousands of them leave no TIME_WAIT behind.
-static int dial(int port) {
+// A connection that is reset at the end, so that thousands of them leave no TIME_WAIT behind. `receive_bytes` is the kernel's buffer
+// for what we do not read, 0 for as much as it likes.
+static int dial(int port, int receive_bytes) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
     struct linger reset = {1, 0};
     if (fd < 0) fail("socket: %s", strerror(errno));
+    if (receive_bytes) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));

@@ -34,7 +34,7 @@ int main(int count, char **words) {
     if (width > MOST) fail("at most %d connections", MOST);
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < width; i++) {
-        connections[i].fd = dial(port);
+        connections[i].fd = dial(port, 0);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &connections[i]};
         epoll_ctl(epoll, EPOLL_CTL_ADD, connections[i].fd, &event);
     }

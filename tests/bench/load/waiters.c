@@ -1,6 +1,6 @@
 // Thousands of connections that each wait for one answer: when the first byte came, and when the last answer was whole.
 //
-// usage: waiters PORT MOST; then commands on stdin, a line each, each answered by a line
+// usage: waiters PORT MOST [RECEIVE_BYTES]; then commands on stdin, a line each, each answered by a line
 //   open COUNT LENGTH  and LENGTH bytes: so many more connections, each sending these bytes -> "open TOTAL"
 //   send LENGTH        and LENGTH bytes: sent on every connection -> "sent TOTAL"
 //   wait               every connection gets a whole answer, all with the same body
@@ -17,7 +17,7 @@ struct connection {
 };
 
 static struct connection *connections;
-static int total, most, port, epoll;
+static int total, most, port, receive_bytes, epoll;
 static char request[8192];
 
 static size_t read_request(size_t length) {
@@ -28,7 +28,7 @@ static size_t read_request(size_t length) {
 static void open_more(int count, size_t length) {
     if (total + count > most) fail("at most %d connections", most);
     for (int end = total + count; total < end; total++) {
-        connections[total].fd = dial(port);
+        connections[total].fd = dial(port, receive_bytes);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &connections[total]};
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, connections[total].fd, &event)) fail("epoll: %s", strerror(errno));
         send_all(connections[total].fd, request, length);
@@ -68,8 +68,8 @@ static void wait_all(void) {
 }
 
 int main(int count, char **words) {
-    if (count != 3) fail("usage: waiters PORT MOST");
-    port = atoi(words[1]), most = atoi(words[2]);
+    if (count < 3 || count > 4) fail("usage: waiters PORT MOST [RECEIVE_BYTES]");
+    port = atoi(words[1]), most = atoi(words[2]), receive_bytes = count > 3 ? atoi(words[3]) : 0;
     connections = malloc(sizeof *connections * most);
     memset(connections, 0, sizeof *connections * most);  // touched now, not while the clock runs
     epoll = epoll_create1(EPOLL_CLOEXEC);

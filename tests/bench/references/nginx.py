@@ -91,8 +91,8 @@ class Nginx:
             user=getpass.getuser(),
             folder=folder,
             port=self.port,
-            connections=connections + 100,
-            files=connections + 200,
+            connections=connections * 9 // 8 + 100,  # below a sixteenth of free ones it closes idle ones
+            files=connections * 9 // 8 + 200,
             channel=_CHANNEL if nchan else "",
         )
         (folder / "nginx.conf").write_text(config)
