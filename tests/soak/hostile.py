@@ -104,7 +104,7 @@ def suffer(attack: Attack, folder: Path, seconds: float, pairs: int, *, is_short
     with Line(folder / "port") as line:
         link = f'[links.attic]\ndriver = "jsonlines"\nport = "{line.link}"\n'
         with Gateway(folder / "gateway", f"{link}[things.attic.properties.temperature]\n{_RULE}") as gateway:
-            _fill(gateway, line)
+            _fill(gateway, line, 300 if is_short else _STORED)
             reader, pid = Reader(gateway, line, "attic"), gateway.process.pid
             reader.watch(min(1.0, seconds))
             course.before_mb, fds = rss_mb(pid), _fds(pid)
@@ -153,10 +153,10 @@ def _fds(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def _fill(gateway: Gateway, line: Line) -> None:
+def _fill(gateway: Gateway, line: Line, count: int) -> None:
     line.wait_open()
-    line.write(b"\n" + b"".join(b'{"temperature":%d}\n' % value for value in range(_STORED)))
-    until_sync(lambda: gateway.value("attic", "temperature") == _STORED - 1, 60, "the journal has something in it")
+    line.write(b"\n" + b"".join(b'{"temperature":%d}\n' % value for value in range(count)))
+    until_sync(lambda: gateway.value("attic", "temperature") == count - 1, 60, "the journal has something in it")
 
 
 if __name__ == "__main__":
