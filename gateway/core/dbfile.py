@@ -27,11 +27,12 @@ _COLUMNS = (
     ("clock_sets", "seq, boot, offset_ms, condition"),
 )
 PAGE_BYTES = 1024
-"""Of a new file; an old one keeps what it has. Measured (`python -m tests.bench.wear`): a lone change costs the card 6.6 KB, with 4096 bytes
-9.6 KB; with 512 it would be 6.2, but rows of more than 477 bytes overflow, and bursts take longer."""
+"""Of a new file; an old one keeps what it has. Measured (`python -m tests.bench.wear`): a lone change costs the card 6.6 KB, with
+4096 bytes 9.6 KB; with 512 it would be 6.2, but rows of more than 477 bytes overflow, and bursts take longer."""
 
 CHECKPOINT_BYTES = 4_000_000
-"""The write-ahead log goes back into the file at this size. A quarter of a MB costs the card 8 to 28 % more, twice this size saves nothing."""
+"""The write-ahead log goes back into the file at this size. A quarter of a MB costs the card 8 to 28 % more, and twice this size
+saves nothing."""
 
 _MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html#magic_header_string
 _BESIDE = ("-wal", "-shm")

@@ -3,7 +3,8 @@
     python -m tests.bench.load.wearing FOLDER OPTIONS      (OPTIONS: the JSON of `Wearing`)
 
 Time runs `faster` times faster than in a house: readings, `commit_gap_ms`, the flush of `card` and the writing of cursors alike, so
-that a commit holds what it holds in the house. Prints `ready` when the file has its usual size, then, for each line on stdin, the JSON of `Count`s.
+that a commit holds what it holds in the house. Prints `ready` when the file has its usual size, then, for each line on stdin, the
+JSON of a `Count`.
 """
 
 from __future__ import annotations
