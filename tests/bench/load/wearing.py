@@ -41,7 +41,7 @@ class Wearing(msgspec.Struct, kw_only=True):
     outlets: int = 2
     gap_ms: float = 200
     flush_s: float = 30
-    faster: float = 20
+    faster: float = 5
     page_bytes: int = 0
     checkpoint_bytes: int = 0
 

@@ -1,4 +1,4 @@
-"""What the process says of itself is what the kernel says of it."""
+"""The bytes written to the card, as the whole process tells them, are those that the kernel counts."""
 
 from __future__ import annotations
 
