@@ -8,7 +8,7 @@ _SET = "INSERT OR REPLACE INTO cursors VALUES (?, ?)"
 class Cursors:
     """The last seq that each durable reader has finished with; reading is always *after* it.
 
-    A moved cursor rides on the next commit, at most `store.SOON_S` late: after a crash a reader repeats a little, and never skips.
+    A moved cursor is written at most `store.SOON_S` late: after a crash a reader repeats a little, and never skips.
     """
 
     def __init__(self, store: Store) -> None:

@@ -23,6 +23,9 @@ __all__ = ["Durability", "Statement", "Store", "open_store", "set_aside"]
 SOON_S = 5.0
 """What can wait is committed at most this late; with `card`, with the next flush."""
 
+FULL_ENOUGH_ROWS = 20
+"""A commit of so many rows takes along what can wait: one page more is little beside them. To a lone change it would be as much again."""
+
 CLOSE_S = 3.0
 """A disk that takes nothing is given up at the end after this time; at once, if it is known to take nothing."""
 
@@ -60,7 +63,7 @@ class Store:
         self._next = Batch()
         self._under_way: Batch | None = None
         self._begun_s = float("-inf")
-        self._due_s = float("inf")
+        self._due_s = self._late_due_s = float("inf")
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-reader")
@@ -134,9 +137,13 @@ class Store:
         self._want(time.monotonic() + self._soon_s)
 
     def write_soon(self, statement: Callable[[], Statement | None]) -> None:
-        """As `execute_soon`, but asks for the statement only when that commit begins: what changes often is written once."""
+        """Writes at most `SOON_S` later, or with a commit that is full enough; asks for the statement only then.
+
+        What changes often is written once: a page for each lone change would wear the card twice as fast.
+        """
         self._next.late.append(statement)
-        self._want(time.monotonic() + self._soon_s)
+        self._late_due_s = min(self._late_due_s, time.monotonic() + self._soon_s)
+        self._want(self._late_due_s)
 
     async def flush(self) -> None:
         """Returns when all that was added before is committed.
@@ -145,6 +152,7 @@ class Store:
             JournalDamaged, JournalUnavailable: it was not written, and will not be.
         """
         if self._next or self._under_way:
+            self._late_due_s = float("-inf")
             await self.execute_many([])
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -255,7 +263,12 @@ class Store:
         self._begun_s, self._due_s = time.monotonic(), float("inf")
         batch = self._under_way = self._next
         self._next = Batch()
-        batch.pieces.extend(Piece((statement,)) for make in batch.late if (statement := make()))
+        if batch.late and self._begun_s < self._late_due_s and len(batch.rows) < FULL_ENOUGH_ROWS:
+            self._next.late, batch.late = batch.late, []
+            self._due_s = self._late_due_s
+        else:
+            self._late_due_s = float("inf")
+            batch.pieces.extend(Piece((statement,)) for make in batch.late if (statement := make()))
         self._writer.write(batch)
 
     def _ended(self, batch: Batch) -> None:

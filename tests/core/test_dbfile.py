@@ -7,9 +7,11 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from gateway.core import dbfile
 from gateway.core.dbfile import open_database, set_aside
 from gateway.core.errors import JournalDamaged
 
@@ -106,3 +108,23 @@ def test_a_folder_that_cannot_be_used_is_no_damage(tmp_path: Path) -> None:
     """That is for a person to mend: the error says where."""
     with pytest.raises(OSError, match="nowhere"):
         open_database(tmp_path / "nowhere" / "journal.db", "power")
+
+
+@pytest.mark.parametrize("page_bytes", [512, 4096, 65536])
+def test_a_file_keeps_the_page_size_that_it_was_made_with(tmp_path: Path, page_bytes: int) -> None:
+    """Made by an older release: it is opened, written and checkpointed as it is, at the same size of the write-ahead log."""
+    path = tmp_path / "journal.db"
+    with patch.object(dbfile, "PAGE_BYTES", page_bytes):
+        open_database(path, "power").close()
+    connection = open_database(path, "power")
+    assert connection.execute("PRAGMA page_size").fetchone() == (page_bytes,)
+    assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (dbfile.CHECKPOINT_BYTES // page_bytes,)
+    connection.execute("INSERT INTO changes VALUES (1, x'00')")
+    connection.close()
+    assert page_bytes != dbfile.PAGE_BYTES
+
+
+def test_a_new_file_has_the_pages_that_wear_the_card_least(tmp_path: Path) -> None:
+    connection = open_database(tmp_path / "journal.db", "power")
+    assert connection.execute("PRAGMA page_size").fetchone() == (dbfile.PAGE_BYTES,)
+    connection.close()

@@ -79,8 +79,8 @@ def _look(load: Load, cut: Cut, folder: Path) -> Judgement:
     try:
         return judge(load, cut, look(load, cut, folder, cursors_to_try(load, cut)))
     except (AssertionError, OSError) as error:  # it did not come back
-        told = "\n".join([str(error), *getattr(error, "__notes__", ())])
-        return Judgement(cut.number, cut.moment, 0, 0, 0.0, [f"recovery: {told[-1500:]}"])
+        said = "\n".join(getattr(error, "__notes__", ()))
+        return Judgement(cut.number, cut.moment, 0, 0, 0.0, [f"recovery: {str(error)[:500]}: {said[-1000:]}"])
 
 
 def losses(found: Sequence[Judgement]) -> list[Judgement]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -59,16 +59,12 @@ def get(connection: http.client.HTTPConnection, gateway: Gateway, path: str) -> 
 @contextmanager
 def streaming(gateway: Gateway, after: str) -> Iterator[Iterator[bytes]]:
     """The bodies of the events of a stream that resumes after a cursor."""
-    connection = connect(gateway)
     headers = {"Authorization": f"Bearer {gateway.token}", "Accept": "text/event-stream", "Last-Event-ID": after}
-    connection.request("GET", "/api/v1/changes", headers=headers)
-    answer = connection.getresponse()
-    assert answer.status == 200, answer.status
-    try:
-        yield (line[6:].rstrip(b"\n") for line in answer if line.startswith(b"data: "))
-    finally:
-        answer.close()
-        connection.close()
+    with closing(connect(gateway)) as connection:
+        connection.request("GET", "/api/v1/changes", headers=headers)
+        with closing(connection.getresponse()) as answer:
+            assert answer.status == 200, answer.status
+            yield (line[6:].rstrip(b"\n") for line in answer if line.startswith(b"data: "))
 
 
 class Watcher(threading.Thread):
@@ -96,13 +92,14 @@ class LongPoll(Watcher):
     """Asks, and is held until there is something."""
 
     def watch(self) -> None:
-        connection, cursor = connect(self.gateway), "oldest"
-        while not self.is_over.is_set():
-            status, body = get(connection, self.gateway, f"/api/v1/changes?since={cursor}&wait=2&limit=1000")
-            assert status == 200, body
-            page = msgspec.json.decode(body, type=Page)
-            self.seen += [row_of(bytes(change)) for change in page.changes]
-            cursor = page.cursor
+        cursor = "oldest"
+        with closing(connect(self.gateway)) as connection:
+            while not self.is_over.is_set():
+                status, body = get(connection, self.gateway, f"/api/v1/changes?since={cursor}&wait=2&limit=1000")
+                assert status == 200, body
+                page = msgspec.json.decode(body, type=Page)
+                self.seen += [row_of(bytes(change)) for change in page.changes]
+                cursor = page.cursor
 
 
 class Stream(Watcher):
@@ -120,11 +117,11 @@ class Poll(Watcher):
     """Looks at one property again and again, as a shell script does; `seen` holds the records."""
 
     def watch(self) -> None:
-        connection = connect(self.gateway)
-        while not self.is_over.is_set():
-            status, body = get(connection, self.gateway, "/api/v1/things/hall/properties/count")
-            if status == 200:
-                row = row_of(body)
-                if not self.seen or self.seen[-1] != row:
-                    self.seen.append(row)
-            self.is_over.wait(0.03)
+        with closing(connect(self.gateway)) as connection:
+            while not self.is_over.is_set():
+                status, body = get(connection, self.gateway, "/api/v1/things/hall/properties/count")
+                if status == 200:
+                    row = row_of(body)
+                    if not self.seen or self.seen[-1] != row:
+                        self.seen.append(row)
+                self.is_over.wait(0.03)
