@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Condition = Literal["set", "unsure", "wrong"]
 
@@ -21,7 +21,9 @@ BUILT_S = datetime(2026, 11, 1, tzinfo=UTC).timestamp()
 STEP_S = 1.0
 """A wall clock that moves this far against the monotonic one has been set, not slewed."""
 
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 _LOOK_AGAIN_S = 10.0
+_BOOT_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _TIME_ERROR = 5  # adjtimex(2): TIME_ERROR, the kernel clock is not synchronised
 
 
@@ -92,7 +94,11 @@ class Clock:
         return step_s
 
     def _wall_offset_s(self) -> float:
-        return self.wall_s() - self.mono_s() - _slept_s()
+        return self.wall_s() - self._boot_s()
+
+    def _boot_s(self) -> float:
+        """Seconds since this boot, those too in which the machine was suspended and the monotonic clock stood still."""
+        return time.clock_gettime(_BOOT_CLOCK)
 
     def _synchronised(self) -> bool:
         now_s = self.mono_s()
@@ -104,8 +110,10 @@ class Clock:
 
 def format_time(wall_s: float) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-23T16:00:00.120Z`. Times before 1970 or after 9999 are clamped."""
-    ms = round(min(max(wall_s, 0.0), 253402300799.0) * 1000)
-    return f"{_format_second(ms // 1000)}.{ms % 1000:03d}Z"
+    second, ms = divmod(round(wall_s * 1000), 1000)
+    if not 0 <= second <= _LAST_SECOND:
+        second, ms = (0 if second < 0 else _LAST_SECOND), 0
+    return f"{_format_second(second)}.{ms:03d}Z"
 
 
 def parse_time(text: str) -> float:
@@ -123,13 +131,6 @@ def parse_time(text: str) -> float:
 @lru_cache(maxsize=4)
 def _format_second(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def _slept_s() -> float:
-    """How long this machine was suspended since its boot: the monotonic clock stands still then, and nobody has set the other one."""
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return 0.0
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def _boot_id() -> str:

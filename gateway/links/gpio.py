@@ -22,6 +22,10 @@ Pull = Literal["up", "down", "none"]
 _EDGES_HELD = 4096
 """Edges that wait for the driver; of a pin that chatters faster than that the oldest go, and the newest level is still right."""
 
+_KERNEL_CHECK_S, _DAEMON_CHECK_S = 60.0, 15.0
+"""Each look wakes a few threads, here and in the daemon. One that dies is noticed at once, by its closed connection, and one that hangs by
+whatever is written to it; the look is for one that hangs while nobody writes."""
+
 
 class PinSetup(NamedTuple):
     """How a pin is used. A level is the voltage: True is high."""
@@ -117,13 +121,13 @@ class PinBank:
 
     Attributes:
         factory: gpiozero's.
-        check_s: how often to look at `levels`; a pigpio daemon may die silently, the kernel does not.
+        check_s: how often to look at `levels`; a pigpio daemon may hang silently, the kernel does not.
     """
 
     def __init__(self, where: str, watch: DaemonWatch | None, outputs: "dict[int, bool]") -> None:
         self.where = where
         self.factory: Any = None
-        self.check_s = 60.0 if watch is None else 5.0
+        self.check_s = _KERNEL_CHECK_S if watch is None else _DAEMON_CHECK_S
         self._watch = watch
         self._outputs = outputs
         self._loop = asyncio.get_running_loop()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.support.broker import Broker, find_mosquitto, free_port
@@ -34,6 +35,7 @@ def prepared(folder: Path, rows: int) -> Iterator[Gateway]:
         ReceiverThread() as receiver,
         Simulator("pins", "--port", str(pins_port)),
         Line(tty) as line,
+        closing(_manager(folder / "notify")) as manager,
     ):
         gateway = Gateway(
             folder / "gateway",
@@ -45,7 +47,11 @@ def prepared(folder: Path, rows: int) -> Iterator[Gateway]:
             '[links.pins.pins.lamp]\npin = 18\nkind = "output"\n',
             journal="",
             # As an installed package has it: compiled at the first start, and kept.
-            env={"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")},
+            env={
+                "PYTHONDONTWRITEBYTECODE": "",
+                "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+                **_watched_by(manager),
+            },
         )
         _fill(gateway.state_dir, rows)
         with gateway:
@@ -59,6 +65,18 @@ def prepared(folder: Path, rows: int) -> Iterator[Gateway]:
             until_sync(lambda: gateway.value("usb0", "temperature") == 21.5, what="the line is read")
             wait_settled(gateway)
         yield gateway
+
+
+def _manager(path: Path) -> socket.socket:
+    """A service manager that listens to nothing it is told."""
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(path))
+    return manager
+
+
+def _watched_by(manager: socket.socket) -> dict[str, str]:
+    """As in the unit: WatchdogSec=30s."""
+    return {"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "30000000"}
 
 
 def wait_settled(gateway: Gateway) -> None:

@@ -44,6 +44,9 @@ class FakeClock(Clock):
     def mono_s(self) -> float:
         return self.now_mono_s
 
+    def _boot_s(self) -> float:
+        return self.now_mono_s
+
     def call_at(self, mono_s: float, callback: Callable[[], None]) -> _FakeTimer:
         timer = _FakeTimer(callback)
         self._count += 1
