@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from gateway.core.change import EVERYTHING, Entry, Filter
@@ -11,6 +11,9 @@ from gateway.core.journal import Journal
 
 AGAIN_S = 5.0
 """A file that could not be read for some seconds is tried again after this time."""
+
+Read = Callable[[int, int], Awaitable[list[Entry]]]
+"""As `Journal.read`."""
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +31,12 @@ class Reader:
     Args:
         after: the seq after which to begin.
         filter: what the outlet wants; a `journal.gap` always comes.
+        read: reads in the journal's stead, where several readers share what they read.
     """
 
-    def __init__(self, journal: Journal, *, after: int, filter: Filter = EVERYTHING) -> None:
+    def __init__(self, journal: Journal, *, after: int, filter: Filter = EVERYTHING, read: Read | None = None) -> None:
         self._journal = journal
+        self._read = read or journal.read
         self.after = after
         self.filter = filter
         self.on_skipped: Callable[[int], None] = lambda seq: None
@@ -71,7 +76,7 @@ class Reader:
             JournalUnavailable: the file cannot be read at present.
         """
         try:
-            found = await self._journal.read(self.after, limit)
+            found = await self._read(self.after, limit)
         except CursorGone:
             gap = self._journal.gap(self.after)
             self.after = gap.seq

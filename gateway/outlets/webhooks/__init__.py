@@ -6,8 +6,9 @@
     Subscription, Created, Rotated, Attempt, DeadLetter, Status, Counters     what its methods answer, each of which encodes as JSON
     Fixed               a subscription of the configuration
 
-Inside: signature, message (what is sent), policy, lookup, sender (where and how), schedule (what to do after an attempt), line (one
-subscription's deliveries), lines (all of them, and what is stored), ledger (attempts, trials, dead letters), by_hand (out of line).
+Inside: signature, message (what is sent), policy, lookup, dialing, connection, answer, chunked, sender (where and how), schedule (what to
+do after an attempt), pages (what lines read), line (one subscription's deliveries), lines (all of them, and what is stored), ledger
+(attempts, trials, dead letters), by_hand (out of line).
 
 Other ways to subscribe end in the same subscription and the same line; what differs is how one is made, proved and signed.
 """

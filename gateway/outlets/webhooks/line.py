@@ -19,6 +19,7 @@ from gateway.outlets.reader import Reader
 from gateway.outlets.webhooks.courier import Courier, Keys
 from gateway.outlets.webhooks.ledger import Attempt, DeadLetter, Ledger, Standing
 from gateway.outlets.webhooks.message import Message, Writer
+from gateway.outlets.webhooks.pages import Pages
 from gateway.outlets.webhooks.schedule import FRESH, Rules, Verdict, next_message
 from gateway.outlets.webhooks.sender import Outcome
 from gateway.outlets.webhooks.subscriptions import Record, State
@@ -39,6 +40,7 @@ class Tools(NamedTuple):
     """What every line works with."""
 
     journal: Journal
+    pages: Pages
     cursors: Cursors
     ledger: Ledger
     courier: Courier
@@ -92,7 +94,7 @@ class Line:
         self._cursor_name = record.cursor_name
         self._tools = tools
         self._account = account
-        self._reader = Reader(tools.journal, after=after, filter=record.filter())
+        self._reader = Reader(tools.journal, after=after, filter=record.filter(), read=tools.pages.read)
         self._message_seq = standing.seq if standing else 0
         self._singly = standing.singly if standing else 0
         self._saved = after

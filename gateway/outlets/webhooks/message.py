@@ -7,6 +7,7 @@ the batches of two attempts may be cut differently once a change is refused.
 CloudEvents 1.0, HTTP binding, binary mode (W-28): `ce-id` is the `webhook-id`, the change's own id.
 """
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,11 +20,13 @@ PING = "webhook.ping"
 BATCH = "batch"
 USER_AGENT = f"Hearthgate/{__version__}"
 SEQUENCE_DIGITS = 20
-SHARED = 128
+SHARED = 256
 """The newest messages that are kept for other lines."""
 
 _PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 """What a ce-* value keeps: printable ASCII but space, `"` and `%` (CloudEvents HTTP binding, section 3.1.3.2)."""
+
+_PLAIN = re.compile(f"[{re.escape(_PRINTABLE)}]*")
 
 
 class Message(NamedTuple):
@@ -93,21 +96,16 @@ class Writer:
 
     def _lines(self, id: str, type: str, time: str, subject: str, seq: int) -> bytes:
         """The header lines, none of whose values can end its line, whatever was stored."""
-        headers = {
-            "User-Agent": USER_AGENT,
-            "Content-Type": "application/json",
-            "webhook-id": _percent(id),
-            "ce-specversion": "1.0",
-            "ce-id": _percent(id),
-            "ce-source": self._source,
-            "ce-type": _percent(type),
-            "ce-time": _percent(time),
-        }
+        id = _percent(id)
+        lines = (
+            f"User-Agent: {USER_AGENT}\r\nContent-Type: application/json\r\nwebhook-id: {id}\r\nce-specversion: 1.0\r\n"
+            f"ce-id: {id}\r\nce-source: {self._source}\r\nce-type: {_percent(type)}\r\nce-time: {_percent(time)}\r\n"
+        )
         if subject:
-            headers["ce-subject"] = _percent(subject)
+            lines += f"ce-subject: {_percent(subject)}\r\n"
         if seq:
-            headers["ce-sequence"] = f"{seq:0{SEQUENCE_DIGITS}d}"
-        return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("ascii")
+            lines += f"ce-sequence: {seq:0{SEQUENCE_DIGITS}d}\r\n"
+        return lines.encode("ascii")
 
 
 def _subject(entry: Entry) -> str:
@@ -116,4 +114,4 @@ def _subject(entry: Entry) -> str:
 
 def _percent(text: str) -> str:
     """A ce-* header's value: everything but printable ASCII, and space, `"` and `%`, as the %XX of its UTF-8 bytes."""
-    return quote(text, safe=_PRINTABLE)
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=_PRINTABLE)

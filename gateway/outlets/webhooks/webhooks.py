@@ -26,6 +26,7 @@ from gateway.outlets.webhooks.ledger import Attempt, DeadLetter, Ledger
 from gateway.outlets.webhooks.line import Line, Stopped, Tools
 from gateway.outlets.webhooks.lines import Lines
 from gateway.outlets.webhooks.message import Writer
+from gateway.outlets.webhooks.pages import Pages
 from gateway.outlets.webhooks.schedule import Rules
 from gateway.outlets.webhooks.seek import seek
 from gateway.outlets.webhooks.sender import Sender
@@ -79,7 +80,7 @@ class Webhooks:
         ledger = Ledger(store, clock)
         self._courier = Courier(sender, clock, alerts, sleep)
         writer = Writer(gateway_id, journal.epoch)
-        tools = Tools(journal, cursors, ledger, self._courier, writer, clock, rules or Rules())
+        tools = Tools(journal, Pages(journal), cursors, ledger, self._courier, writer, clock, rules or Rules())
         self._by_hand = ByHand(tools)
         self._lines = Lines(tools, store, registry, alerts, on_stopped=self._on_stopped)
         self._group: asyncio.TaskGroup | None = None

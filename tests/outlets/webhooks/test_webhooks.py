@@ -376,13 +376,13 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
 async def test_lines_look_only_when_something_was_committed(house: House, receiver: Receiver) -> None:
     """What idles costs nothing, and what is filtered out costs one look a commit."""
     looks: list[int] = []
-    read = house.core.journal.read
+    recent = house.core.journal.recent
 
-    async def counted(after: int, limit: int) -> list[Entry]:
+    def counted(after: int, limit: int) -> list[Entry] | None:
         looks.append(after)
-        return await read(after, limit)
+        return recent(after, limit)
 
-    house.core.journal.read = counted  # type: ignore[method-assign]
+    house.core.journal.recent = counted  # type: ignore[method-assign]
     await house.start()
     made = [await house.subscribe(receiver, things=[f"other{number}"]) for number in range(3)]
     await until(lambda: len(looks) == 3)
