@@ -37,6 +37,8 @@ saves nothing."""
 _MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html#magic_header_string
 _BESIDE = ("-wal", "-shm")
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_UNREADABLE = {sqlite3.SQLITE_IOERR | kind << 8 for kind in (1, 2, 32, 33)}
+"""SQLITE_IOERR_READ, _SHORT_READ, _DATA, _CORRUPTFS (https://www.sqlite.org/rescode.html); Python need not know all by name."""
 _WEATHER = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -79,13 +81,21 @@ def open_database(path: Path, durability: Durability) -> sqlite3.Connection:
             connection.close()
         if isinstance(error, JournalDamaged):
             raise
-        # A card that gives back an I/O error for what it stored is damage too: nothing is lost by setting the file aside.
-        if is_weather(error) and _code(error) != sqlite3.SQLITE_IOERR:
-            raise OSError(
-                f"{path}: {error}; see to it that this user may write there, and that nobody else does"
-            ) from error
-        raise JournalDamaged(str(path), str(error)) from error
+        raise failure_of(path, error) from error
     return connection
+
+
+def failure_of(path: Path, error: sqlite3.Error) -> JournalDamaged | OSError:
+    """What an error at the start means: that the file is damaged, or that it cannot be used at present and nothing is wrong with it.
+
+    A full disk shows as an I/O error as well, in making room for the index beside the file: only a card that does not give back what it
+    stored is damage, for then nothing is lost by setting the file aside.
+    """
+    if is_weather(error) and getattr(error, "sqlite_errorcode", 0) not in _UNREADABLE:
+        return OSError(
+            f"{path}: {error}; see to it that there is space, that this user may write there, and nobody else does"
+        )
+    return JournalDamaged(str(path), str(error))
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -14,7 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gateway.core.dbfile import Durability, is_damage, is_weather, open_database, open_for_reading, set_aside
+from gateway.core.dbfile import (
+    Durability,
+    failure_of,
+    is_damage,
+    is_weather,
+    open_database,
+    open_for_reading,
+    set_aside,
+)
 from gateway.core.errors import JournalDamaged, JournalUnavailable
 from gateway.core.writer import Batch, Piece, Statement, Writer
 
@@ -182,12 +190,13 @@ class Store:
         """The same in the caller's thread; for the start only, before the writer runs.
 
         Raises:
-            JournalDamaged: the file cannot be read.
+            JournalDamaged: the file holds something else than was written.
+            OSError: it cannot be read at present.
         """
         try:
             return self._connection.execute(sql, params).fetchall()
         except sqlite3.Error as error:
-            raise JournalDamaged(str(self.path), str(error)) from error
+            raise failure_of(self.path, error) from error
 
     async def check(self) -> None:
         """Reads the whole file for damage, in a thread of its own; `on_damaged` is called if there is some.

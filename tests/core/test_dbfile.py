@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
@@ -127,4 +129,32 @@ def test_a_file_keeps_the_page_size_that_it_was_made_with(tmp_path: Path, page_b
 def test_a_new_file_has_the_pages_that_wear_the_card_least(tmp_path: Path) -> None:
     connection = open_database(tmp_path / "journal.db", "power")
     assert connection.execute("PRAGMA page_size").fetchone() == (dbfile.PAGE_BYTES,)
+    connection.close()
+
+
+_ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from gateway.core.dbfile import open_database
+
+room = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # a write beyond it fails, as on a disk that has no space
+try:
+    open_database(Path(sys.argv[1]), "power").execute("INSERT INTO meta VALUES ('a', 'b')")
+except OSError as error:
+    print("no space:", error)
+"""
+
+
+@pytest.mark.parametrize("room", [0, 100, 20_000])
+def test_a_disk_without_space_is_no_damage(tmp_path: Path, room: int) -> None:
+    """SQLite says "disk I/O error" where it cannot make the index beside the file; nothing is wrong with what is stored, and it stays."""
+    path = tmp_path / "journal.db"
+    made(path)
+    command = [sys.executable, "-c", _ON_A_FULL_DISK, str(path), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("no space:")
+    connection = open_database(path, "power")
+    assert connection.execute("SELECT count(*) FROM changes").fetchone() == (300,)
     connection.close()
