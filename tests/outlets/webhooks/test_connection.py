@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest
 from gateway.outlets.webhooks import sender as sender_module
 from gateway.outlets.webhooks.answer import KEPT_BYTES
 from gateway.outlets.webhooks.connection import Connection, Deadlines
+from gateway.outlets.webhooks.errors import NoAnswer
 from gateway.outlets.webhooks.policy import Policy
 from gateway.outlets.webhooks.sender import HttpSender, Outcome
 from tests.support.leaks import nothing_left
@@ -191,7 +193,7 @@ async def test_a_slow_drip_is_left_when_time_is_up() -> None:
             call.say(bytes([byte]))
             await asyncio.sleep(0.005)
 
-    outcome = await one_post(play, timeout_s=0.2)
+    outcome = await one_post(play, timeout_s=1.0)
     assert (outcome.status, outcome.reason) == (None, "no answer in time")
 
 
@@ -201,7 +203,7 @@ async def test_when_time_is_up_in_the_body_the_status_stands() -> None:
         call.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nslow")
         await call.reader.read()
 
-    outcome = await one_post(play, timeout_s=0.2)
+    outcome = await one_post(play, timeout_s=1.0)
     assert (outcome.status, outcome.answer) == (200, "slow")
 
 
@@ -229,7 +231,7 @@ async def test_a_receiver_that_never_reads_is_left_when_time_is_up() -> None:
     async def play(call: Call) -> None:
         await asyncio.sleep(5)
 
-    outcome = await one_post(play, LARGE, timeout_s=0.2)
+    outcome = await one_post(play, LARGE, timeout_s=1.0)
     assert outcome.reason == "no answer in time"
 
 
@@ -245,6 +247,19 @@ async def test_the_connection_of_one_that_speaks_first_is_not_kept() -> None:
     async with rude(play) as receiver, sending() as sender:
         await sender.post(f"http://127.0.0.1:{receiver.port}/", LINES, b"{}")
         await until(lambda: not sender._open)
+
+
+async def test_what_was_said_before_the_request_is_no_answer_to_it() -> None:
+    """Where it comes in the moment between connecting and asking."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: Connection(lambda lost: None), sock=ours)
+        theirs.send(OK)
+        await until(lambda: not connection.is_usable)
+        with pytest.raises(NoAnswer, match="before it was asked"):
+            await connection.ask(b"POST / HTTP/1.1\r\n\r\n")
+        await asyncio.sleep(0)
 
 
 async def test_bytes_that_come_unasked_end_a_resting_connection() -> None:
@@ -362,7 +377,7 @@ async def test_a_cancelled_attempt_ends_its_connection_and_no_other() -> None:
             call.say(OK)
         await call.reader.read()
 
-    async with nothing_left(), rude(play) as receiver, sending() as sender:
+    async with nothing_left(), rude(play) as receiver, sending(timeout_s=60) as sender:
         url = f"http://127.0.0.1:{receiver.port}/"
         await sender.post(url, LINES, b"{}")
         hanging = asyncio.create_task(sender.post(url, LINES, b"hang"))
