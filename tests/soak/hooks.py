@@ -90,7 +90,10 @@ class Receiver:
         self.record.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionError:
+            return web.Response(status=400)  # cut on the way here; nobody will read this
         id = request.headers.get("webhook-id", "")
         if not self._is_genuine(request, id, body):
             self.forgeries.append(id)
@@ -105,7 +108,9 @@ class Receiver:
     async def _answer(self, request: web.BaseRequest, id: str, changes: list[bytes]) -> web.StreamResponse:
         mood = self._mood_for(changes)
         self.answers[mood] += 1
-        assert request.transport is not None
+        line = request.transport
+        if line is None:
+            return web.Response(status=400)  # it was cut meanwhile
         match mood:
             case "410":
                 return web.Response(status=410)
@@ -116,21 +121,21 @@ class Receiver:
                 return web.Response(status=int(mood), headers={"Retry-After": str(self._dice.choice((0, 1, 2)))})
             case "hang":
                 await self._wait(_HANG_S)
-                request.transport.abort()
+                line.abort()
             case "reset":
-                request.transport.abort()
+                line.abort()
             case "garbage":
-                request.transport.write(self._dice.randbytes(200) + b"\r\n\r\n")
-                request.transport.close()
+                line.write(self._dice.randbytes(200) + b"\r\n\r\n")
+                line.close()
             case "drip":
                 for byte in b"HTTP/1.1 204 No Con":
-                    request.transport.write(bytes((byte,)))
+                    line.write(bytes((byte,)))
                     await self._wait(0.3)
-                request.transport.abort()
+                line.abort()
             case _:
                 self._take(changes)
                 if mood == "reset-after":
-                    request.transport.abort()
+                    line.abort()
         return web.Response(status=204)
 
     def _mood_for(self, changes: list[bytes]) -> str:
