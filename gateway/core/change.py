@@ -1,13 +1,12 @@
 """A change: one record of the journal, its one JSON form, and the filters by which readers choose."""
 
-import re
 from collections.abc import Sequence
-from fnmatch import translate
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+from gateway.core.globs import Globs
 
 PROPERTY_CHANGED: Final = "property.changed"
 PROPERTY_REPORTED: Final = "property.reported"
@@ -146,9 +145,9 @@ class Filter:
     ) -> None:
         self.things, self.properties, self.types = tuple(things), tuple(properties), tuple(types)
         self._things, self._properties, self._types = (
-            _compile(self.things),
-            _compile(self.properties),
-            _compile(self.types),
+            _narrowed(self.things),
+            _narrowed(self.properties),
+            _narrowed(self.types),
         )
         self.is_open = self._things is None and self._properties is None and self._types is None
 
@@ -159,18 +158,15 @@ class Filter:
         if entry.type == JOURNAL_GAP:
             return True
         return (
-            (self._things is None or (entry.thing != "" and self._things.match(entry.thing) is not None))
-            and (self._properties is None or (entry.name != "" and self._properties.match(entry.name) is not None))
-            and (self._types is None or self._types.match(entry.type) is not None)
+            (self._things is None or (entry.thing != "" and self._things.match(entry.thing)))
+            and (self._properties is None or (entry.name != "" and self._properties.match(entry.name)))
+            and (self._types is None or self._types.match(entry.type))
         )
 
 
-@lru_cache(maxsize=1024)
-def _compile(globs: tuple[str, ...]) -> re.Pattern[str] | None:
-    """One pattern for several globs; None when everything passes."""
-    if not globs or "*" in globs:
-        return None
-    return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs))
+def _narrowed(globs: Sequence[str]) -> Globs | None:
+    """The globs; None when everything passes."""
+    return None if not globs or "*" in globs else Globs(globs)
 
 
 EVERYTHING: Final = Filter()

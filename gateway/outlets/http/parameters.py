@@ -1,11 +1,13 @@
 """Query parameters: parsed once for each query string, and refused by name."""
 
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from yarl import URL
 
 from gateway.core.change import Filter
+from gateway.core.globs import is_costly
 from gateway.outlets.http.conditional import MAX_WAIT_S, seconds
 from gateway.outlets.http.problems import Problem
 
@@ -13,6 +15,8 @@ Parameters = dict[str, list[str]]
 """Each may come more than once. Shared: not to be changed."""
 
 _MAX_GLOBS: Final = 64
+_MAX_COSTLY: Final = 16
+"""Globs with `?` or `[…]` in one request: each takes a regular expression, and nobody holds the loop for long."""
 
 
 @lru_cache(maxsize=256)
@@ -62,6 +66,8 @@ def filter_of(values: Parameters) -> Filter:
         if len(given) > _MAX_GLOBS:
             raise bad_parameter(name, f"at most {_MAX_GLOBS} globs")
         globs.append(tuple(given))
+    if sum(map(is_costly, chain(*globs))) > _MAX_COSTLY:
+        raise Problem("bad-parameter", f"at most {_MAX_COSTLY} globs may have `?` or `[`; `*` costs nothing")
     return Filter(*globs)
 
 

@@ -37,7 +37,10 @@ def _param(where: str, name: str, text: str, schema: dict[str, Any] = schemas.TE
 
 def _globs(name: str) -> dict[str, Any]:
     glob = {"type": "array", "items": {"type": "string"}, "maxItems": 64}
-    return {**_param("query", name, "A glob; may be given several times.", glob), "explode": True}
+    return {
+        **_param("query", name, "A glob; may be given several times. At most 16 in all may have `?` or `[`.", glob),
+        "explode": True,
+    }
 
 
 _LIMIT = _param(

@@ -199,3 +199,12 @@ async def test_bad_times_of_history_are_400(http: httpx.AsyncClient, params: dic
     answer = await http.get("/api/v1/history", params=params)
     assert answer.status_code in (200, 400)
     assert answer.status_code == 400 or params == {"from": "9999-12-31T23:59:59-12:00"}
+
+
+async def test_as_many_globs_as_may_be_and_few_that_are_dear(house: House, http: httpx.AsyncClient) -> None:
+    """A request may bring many globs; those that take a regular expression are few, so that reading them holds nobody up."""
+    many = await http.get("/api/v1/changes", params={"since": "oldest", "thing": [f"room{n}*x*" for n in range(64)]})
+    assert many.status_code == 200
+    dear = await http.get("/api/v1/changes", params={"since": "oldest", "thing": [f"room{n}?" for n in range(17)]})
+    assert dear.status_code == 400
+    assert "at most 16 globs" in dear.json()["detail"]
