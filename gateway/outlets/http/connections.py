@@ -17,7 +17,8 @@ IDLE_S: Final = 75.0
 """An idle connection is kept for so long between two requests."""
 
 CLOSE_LINE: Final = b"Connection: close\r\n"
-_UNACKNOWLEDGED_MS = 60_000
+_UNWANTED_BYTES: Final = 262_144
+_UNACKNOWLEDGED_MS: Final = 60_000
 """A peer that acknowledges nothing for so long is gone, however open its connection looks (TCP_USER_TIMEOUT)."""
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ class Connections(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection, from where the door has led it on."""
 
-    __slots__ = ("_client", "_connections", "has_begun", "is_answering")
+    __slots__ = ("_client", "_connections", "_unwanted_left", "has_begun", "is_answering")
 
     def __init__(self, connections: Connections, client: str, **kwargs: Any) -> None:
         super().__init__(connections, **kwargs)
@@ -110,6 +111,7 @@ class Connection(web.RequestHandler):
         self._client: str | None = client
         self.is_answering = False
         self.has_begun = False
+        self._unwanted_left: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -125,6 +127,12 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if not self.is_answering:
             self._connections.expect_headers(self)
+        if self._unwanted_left is not None:
+            self._unwanted_left -= len(data)
+            if self._unwanted_left < 0:
+                if self.transport is not None:
+                    self.transport.pause_reading()
+                return
         super().data_received(data)
 
     def begin(self) -> None:
@@ -135,6 +143,10 @@ class Connection(web.RequestHandler):
     def begin_stream(self) -> None:
         """The answer has begun: a fault can only end it now."""
         self.has_begun = True
+
+    def refuse_rest(self) -> None:
+        """The answer goes out although the body is not all there: a little more is read, so that the client sees it, then nothing."""
+        self._unwanted_left = _UNWANTED_BYTES
 
     def end(self) -> None:
         """The request is answered."""

@@ -187,7 +187,10 @@ class HttpOutlet:
             answer, extra = await self._answer(request)
             if answer is None:
                 return CLOSED
-            keep = request.keep_alive and not self._lot.is_closed and request.content.is_eof()
+            is_whole = request.content.is_eof()
+            if not is_whole:
+                connection.refuse_rest()
+            keep = request.keep_alive and not self._lot.is_closed and is_whole
             if not keep:
                 extra += CLOSE_LINE
             elif request.version < (1, 1):

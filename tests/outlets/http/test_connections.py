@@ -138,6 +138,21 @@ async def test_a_huge_body_is_413_and_read_no_further(house: House, length: str)
         assert json.loads(body)["limit"] == 65_536
 
 
+async def test_a_sender_who_goes_on_after_413_is_not_read_any_more(house: House) -> None:
+    """A gigabyte that nobody wants would cost seconds of reading; it stays with its sender, who is cut after a grace."""
+    async with Wire(house.port, house.secrets["all"]) as wire:
+        path = "/api/v1/things/hall/properties/mode"
+        wire.send(f"PUT {path} HTTP/1.1\r\nHost: gw.local\r\n{wire.bearer}Content-Length: 1000000000\r\n\r\n".encode())
+        assert (await wire.answer())[0] == 413
+        sent = 0
+        with pytest.raises(ConnectionError):
+            while sent < 1_000_000_000:
+                wire.send(b" " * 65_536)
+                await wire.writer.drain()
+                sent += 65_536
+        assert sent < 50_000_000  # what the kernel's buffers take
+
+
 async def test_a_body_is_asked_for_when_the_client_waits_to_be_asked(house: House) -> None:
     async with Wire(house.port, house.secrets["all"]) as wire:
         path = "/api/v1/things/hall/properties/mode"
