@@ -13,11 +13,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from gateway.core.bells import Bells
 from gateway.core.change import (
     CLOCK_SET,
+    EVERYTHING,
     JOURNAL_GAP,
     Change,
     Entry,
+    Filter,
     encode,
     entry_from,
     entry_of,
@@ -62,6 +65,7 @@ class Journal:
         self._clock = clock
         self._listeners: list[Listener] = []
         self._moved = asyncio.Event()
+        self._bells = Bells()
         self._waiting: deque[tuple[Change, Entry]] = deque()
         self._is_publishing = False
         self._ring = Ring()
@@ -174,9 +178,13 @@ class Journal:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    def moved(self) -> asyncio.Event:
-        """The event that is set when the head moves next. Take it before reading, wait on it after finding nothing."""
-        return self._moved
+    def moved(self, filter: Filter = EVERYTHING) -> asyncio.Event:
+        """The event that is set when the head moves next. Take it before reading, wait on it after finding nothing.
+
+        With a filter, it is set when a change comes that passes; after others, `bells.PATIENCE_S` later at the latest: readers that want
+        little are not woken at every change, and their cursors move nevertheless.
+        """
+        return self._moved if filter.is_open else self._bells.event(filter)
 
     def recent(self, after: int, limit: int) -> list[Entry] | None:
         """Changes after `after` from memory, oldest first, at most `limit`; None when they have to be read from disk.
@@ -379,6 +387,7 @@ class Journal:
                 change, entry = self._waiting.popleft()
                 self._ring.append(entry)
                 self.head = entry.seq
+                self._bells.ring_for(entry)
                 for listener in self._listeners:
                     listener(change, entry)
         finally:

@@ -37,6 +37,10 @@ class Reader:
         self.on_skipped: Callable[[int], None] = lambda seq: None
         """Called while waiting: everything up to `seq` was read, and what came since the last batch did not pass the filter."""
 
+    def moved(self) -> asyncio.Event:
+        """What to wait on when there is nothing; take it before looking."""
+        return self._journal.moved(self.filter)
+
     async def next(self, limit: int) -> Batch:
         """Waits for something that passes the filter; at most `limit` entries.
 
@@ -46,7 +50,7 @@ class Reader:
             JournalDamaged: the file holds something else than was written.
         """
         while True:
-            moved = self._journal.moved()  # taken before reading, so no wake is missed
+            moved = self.moved()  # taken before reading, so no wake is missed
             try:
                 batch = await self.peek(limit)
             except JournalUnavailable as error:

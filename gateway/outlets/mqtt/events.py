@@ -38,6 +38,9 @@ class Events:
         self._label_start = _COMMON[1:] + _user_property(b"epoch", self._epoch)
         self._begin = journal.head
         self._sent = 0
+        self._wire: Wire | None = None
+        """Where changes go as they become visible; None while `_publish` goes through older ones, or nobody is connected."""
+        self._is_behind = asyncio.Event()
         self._under_way: deque[Entry] = deque()
         self._early: set[int] = set()
         self._refused: list[tuple[Entry, str]] = []
@@ -68,9 +71,23 @@ class Events:
         self._refused.clear()
         self._has_refused.clear()
         self._sent = self.cursor
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publish(wire), name="mqtt events publish")
-            tasks.create_task(self._bury(str(wire.address)), name="mqtt events bury")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._publish(wire), name="mqtt events publish")
+                tasks.create_task(self._bury(str(wire.address)), name="mqtt events bury")
+        finally:
+            self._wire = None
+
+    def on_change(self, entry: Entry) -> None:
+        """Publishes a change in the moment in which it becomes visible, if all before it are on their way and a slot is free."""
+        wire = self._wire
+        if wire is None:
+            return
+        if len(self._refused) < MAX_UNBURIED and wire.take_slot():
+            self._send(wire, entry, entry.body)
+        else:
+            self._wire = None
+            self._is_behind.set()
 
     def acked(self, item: Entry, reason: int) -> None:
         """The broker has answered for one change."""
@@ -81,21 +98,30 @@ class Events:
         self._finish(item)
 
     async def _publish(self, wire: Wire) -> None:
+        """Goes through what is there already; then `on_change` publishes, until it falls behind."""
         waited_until = self._journal.head
         reader = Reader(self._journal, after=self._sent)
-        topic, under_way, is_5 = self._topic, self._under_way, wire.version == 5
         while True:
-            for entry in (await reader.next(BATCH)).entries:
-                if not wire.take_slot():
-                    await wire.slot()
-                body = with_backfill(entry.body) if entry.seq <= waited_until else entry.body
-                under_way.append(entry)
-                self._sent = entry.seq
-                if not wire.publish(self, entry, topic, body, properties=self._label(entry.seq) if is_5 else b""):
-                    self._refuse(entry, f"larger than the broker takes ({wire.limits.packet_max} bytes)")
-                while len(self._refused) >= MAX_UNBURIED:
-                    self._has_buried.clear()
-                    await self._has_buried.wait()
+            reader.after = self._sent
+            while self._sent != self._journal.head:  # beyond it, too: then the journal was lost, which the reader tells
+                for entry in (await reader.next(BATCH)).entries:
+                    if not wire.take_slot():
+                        await wire.slot()
+                    self._send(wire, entry, with_backfill(entry.body) if entry.seq <= waited_until else entry.body)
+                    while len(self._refused) >= MAX_UNBURIED:
+                        self._has_buried.clear()
+                        await self._has_buried.wait()
+            self._is_behind.clear()
+            self._wire = wire
+            await self._is_behind.wait()
+
+    def _send(self, wire: Wire, entry: Entry, body: bytes) -> None:
+        """Publishes one change in a slot that was taken for it."""
+        seq = entry.seq
+        self._under_way.append(entry)
+        self._sent = seq
+        if not wire.publish(self, entry, self._topic, body, properties=self._label(seq) if wire.version == 5 else b""):
+            self._refuse(entry, f"larger than the broker takes ({wire.limits.packet_max} bytes)")
 
     async def _bury(self, broker: str) -> None:
         """Writes what was refused to disk; only then has the outlet finished with it."""

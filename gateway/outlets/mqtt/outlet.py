@@ -195,6 +195,7 @@ class Mqtt:
     def _on_change(self, change: Change, entry: Entry) -> None:
         if self._is_over:
             return  # another outlet has taken our place; a listener cannot be taken back
+        self._events.on_change(entry)
         self._states.on_change(change, entry)
         self._commands.on_change(change, entry)
 

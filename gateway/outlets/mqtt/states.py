@@ -52,6 +52,8 @@ class States:
         self._remembered: set[str] = set()
         self._dirty: deque[_Topic] = deque()
         self._has_dirty = asyncio.Event()
+        self._wire: Wire | None = None
+        """Where a topic goes at once when it is marked; None while others wait before it, or nobody is connected."""
         self._has_warned = False
         store.execute_soon(_TABLE)  # before the first topic is remembered, which may be before `open`
 
@@ -88,14 +90,17 @@ class States:
         for topic in (topic for topics in self._topics.values() for topic in topics.values()):
             topic.said, topic.is_dirty, topic.is_under_way = None, False, False
             self._mark(topic)
-        while True:
-            while not self._dirty:
+        try:
+            while True:
+                while self._dirty:
+                    if not wire.take_slot():
+                        await wire.slot()
+                    self._send_next(wire)
                 self._has_dirty.clear()
+                self._wire = wire
                 await self._has_dirty.wait()
-            if not wire.take_slot():
-                await wire.slot()
-            if not self._send_next(wire):
-                wire.give_slot()
+        finally:
+            self._wire = None
 
     def acked(self, item: _Topic, reason: int) -> None:
         """The broker has answered for one topic."""
@@ -111,20 +116,21 @@ class States:
 
     # -- private -----------------------------------------------------------------------------------------------------
 
-    def _send_next(self, wire: Wire) -> bool:
-        """Publishes the topic that has waited longest, as it is now; False when there is nothing to say after all."""
+    def _send_next(self, wire: Wire) -> None:
+        """Publishes the topic that has waited longest, as it is now, in a slot that was taken for it."""
         if not self._dirty:
-            return False
+            wire.give_slot()
+            return
         topic = self._dirty.popleft()
         topic.is_dirty = False
         body = self._body(topic)
-        if body is None:
-            return False
+        if body is None:  # there is nothing to say yet
+            wire.give_slot()
+            return
         topic.said, topic.is_under_way = body, True
         if not wire.publish(self, topic, topic.field, body, properties=_PROPERTIES, retain=True):
             topic.is_under_way = False
             self._say_refused(topic, f"it is larger than the broker takes ({wire.limits.packet_max} bytes)")
-        return True
 
     def _on_value(self, thing: str, name: str, *, is_repeat: bool) -> None:
         value, quality = self._topic(thing, name, VALUE), self._topic(thing, name, QUALITY)
@@ -147,7 +153,12 @@ class States:
 
     def _queue(self, topic: _Topic) -> None:
         self._dirty.append(topic)
-        self._has_dirty.set()
+        wire = self._wire
+        if wire is not None and wire.take_slot():
+            self._send_next(wire)
+        else:
+            self._wire = None
+            self._has_dirty.set()
 
     def _exists(self, topic: _Topic) -> bool:
         thing = self._state.things.get(topic.thing)

@@ -84,6 +84,7 @@ class Wire(asyncio.Protocol):
         self._bug: Exception | None = None
         self._rest = b""
         self._out: list[bytes] = []
+        self._unsent = 0
         self._flush_at: asyncio.Handle | None = None
         self._slots = Slots(0)
         self._writable = asyncio.Event()
@@ -324,14 +325,19 @@ class Wire(asyncio.Protocol):
     # -- bytes out ---------------------------------------------------------------------------------------------------
 
     def _send(self, data: bytes) -> None:
-        """Gathers what is sent in one turn of the loop into one write."""
+        """Gathers what is sent in one turn of the loop into one write; more than a buffer full is not gathered, so that writing pauses."""
         self._out.append(data)
-        if self._flush_at is None:
+        self._unsent += len(data)
+        if self._unsent > _WRITE_BUFFER:
+            self._flush()
+        elif self._flush_at is None:
             self._flush_at = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flush_at = None
-        out, self._out = self._out, []
+        if self._flush_at is not None:
+            self._flush_at.cancel()
+            self._flush_at = None
+        out, self._out, self._unsent = self._out, [], 0
         if out and self._transport is not None and not self._transport.is_closing():
             self._sent_s = self._loop.time()
             self._transport.write(b"".join(out))

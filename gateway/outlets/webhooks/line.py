@@ -126,7 +126,7 @@ class Line:
     async def _run(self) -> None:
         journal = self._tools.journal
         while True:
-            moved = journal.moved()  # taken before reading, so no wake is missed
+            moved = self._reader.moved()  # taken before reading, so no wake is missed
             before = self._reader.after
             batch = await self._reader.peek(READ_ROWS)
             waiting = deque(batch.entries)
