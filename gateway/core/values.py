@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -35,6 +36,7 @@ class Reading(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+@lru_cache(maxsize=4096)
 def make_id(text: str) -> str:
     """Turns any text into an id: 1 to 64 of `[A-Za-z0-9._-]`, case kept, anything else `_`, reserved words with `_` appended.
 

@@ -93,13 +93,18 @@ class JsonLines(Driver[Port]):
         try:
             await self._write(encode_get_describe(checksum=self._has_checksum))
             while True:
-                for message in self._decoder.feed(await line.read()):
-                    self._take(message)
+                await line.listen(self._hear)
                 await self._ask()
                 if self.intake.is_full:
                     await self.intake.room()
         finally:
             self._port = None
+
+    def _hear(self, data: bytes) -> bool:
+        """Takes the lines that ended; False when something has to be waited for before more can come."""
+        for message in self._decoder.feed(data):
+            self._take(message)
+        return not (self._to_ask or self.intake.is_full)
 
     async def send(self, command: Command) -> None:
         thing, name = self._spelling.get((command.thing, command.name), (command.thing, command.name))

@@ -5,6 +5,7 @@ only its driver knows which kind it speaks to.
 """
 
 import os
+from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 
@@ -30,6 +31,15 @@ class Port(Line, Protocol):
 
         Raises:
             LinkError: at the first error and at the end of the stream, after all that came before has been read.
+        """
+
+    async def listen(self, hear: Callable[[bytes], bool]) -> None:
+        """Calls `hear` with what arrives, in the turn of the loop in which it does, and returns when that says False: for drivers whose
+        codecs need not wait. Cancelling loses nothing.
+
+        Raises:
+            LinkError: as for `read`.
+            What `hear` raises.
         """
 
     async def write(self, data: bytes) -> None:

@@ -1,7 +1,8 @@
 """A line of bytes on a file descriptor: a serial port, or a connected socket.
 
-One reader callback stays registered and takes what arrives into a small buffer, so that a line costs one read and one wake and a cancelled
-reader loses nothing; when nobody reads, the buffer fills, the callback is taken away, and the flow control of the line does the rest.
+One reader callback stays registered. It hands what arrives to whoever listens, in the same turn of the loop; else it takes it into a small
+buffer, so that a cancelled reader loses nothing. When nobody reads, the buffer fills, the callback is taken away, and the flow control of
+the line does the rest.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ class FdPort:
         self._is_closed = False
         self._is_paused = False
         self._reader: asyncio.Future[None] | None = None
+        self._hear: Callable[[bytes], bool] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._writing = asyncio.Lock()
         self._loop.add_reader(fd, self._take)
@@ -51,6 +53,18 @@ class FdPort:
             self._is_paused = False
             self._loop.add_reader(self._fd, self._take)
         return data
+
+    async def listen(self, hear: Callable[[bytes], bool]) -> None:
+        while self._held or self._lost:
+            if not hear(await self.read()):
+                return
+        self._hear, self._reader = hear, self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._hear = self._reader = None
+        if self._is_gone:
+            raise LinkError(self.where, self._lost)
 
     async def write(self, data: bytes) -> None:
         async with self._writing:
@@ -84,11 +98,29 @@ class FdPort:
         if not data:  # ready, but nothing to read: how an unplugged adapter and a closed connection look
             self._lose("unplugged, or closed by the other end")
             return
+        if self._hear is not None:
+            self._pass_on(data, self._hear)
+            return
         self._held = self._held + data if self._held else data
         if len(self._held) >= _HELD_LIMIT:
             self._is_paused = True
             self._loop.remove_reader(self._fd)
         _wake(self._reader)
+
+    @property
+    def _is_gone(self) -> bool:
+        """It is lost, and all that came before has been heard."""
+        return bool(self._lost) and not self._held
+
+    def _pass_on(self, data: bytes, hear: Callable[[bytes], bool]) -> None:
+        try:
+            if hear(data):
+                return
+            _wake(self._reader)
+        except Exception as error:  # noqa: BLE001 -- a bug of the driver's: its session ends with it
+            if self._reader is not None and not self._reader.done():
+                self._reader.set_exception(error)
+        self._hear = None
 
     async def _writable(self) -> None:
         self._writer = self._loop.create_future()

@@ -3,6 +3,7 @@
 import asyncio
 import termios
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import serial
@@ -63,6 +64,10 @@ class UrlPort:
             done, self._reading = self._reading, None
             data = done.result()
         return data
+
+    async def listen(self, hear: Callable[[bytes], bool]) -> None:
+        while hear(await self.read()):
+            pass
 
     async def write(self, data: bytes) -> None:
         async with self._writing:

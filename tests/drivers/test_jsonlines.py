@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ class Tape:
             raise LinkError(self.where, "ended")
         await asyncio.Event().wait()
         raise AssertionError
+
+    async def listen(self, hear: Callable[[bytes], bool]) -> None:
+        while hear(await self.read()):
+            pass
 
     async def write(self, data: bytes) -> None:
         if self.hold is not None:

@@ -2,6 +2,7 @@
 
 import binascii
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ProtocolError
+from gateway.drivers.codecs import jsonlines as codec
 from gateway.drivers.codecs.jsonlines import (
     MAX_LINE,
     REASONS,
@@ -438,3 +440,28 @@ def test_recorded_lines_of_other_languages_are_refused_one_by_one(folder: str) -
         found = LineDecoder().feed(content)
         assert len(found) == content.count(b"\n")
         assert all(isinstance(meaning, Refusal) for meaning in found)
+
+
+_PIECES = (
+    '"a"', '"b"', '""', '"a b"', '"é"', '"\\n"', '"\\ud800"', '"\x01"', '"x\ty"', '"', ":", ",", "{", "}", "[", "]", " ", "\t", "0", "-0", "1",
+    "01", "-1", "1.5", "1.", ".5", "+1", "1e5", "1e15", "1E400", "1e-400", "0.1", "12345678901234567", "9223372036854775808",
+    "-9223372036854775809", "18446744073709551616", "true", "false", "null", "NaN", "Infinity", "-Infinity", "\x7f",
+)  # fmt: skip
+
+
+@given(st.data())
+def test_the_quick_look_at_plain_lines_finds_what_the_thorough_one_finds(data: st.DataObject) -> None:
+    """Every value of the same type, every refusal for the same reason, a key that comes twice among them."""
+    piece = st.sampled_from(_PIECES)
+    pairs = st.lists(st.tuples(st.sampled_from(_PIECES[:5]), piece), max_size=4)
+    objects = pairs.map(lambda found: "{" + ",".join(f"{key}:{value}" for key, value in found) + "}")
+    line = data.draw(st.one_of(objects, st.lists(piece, max_size=8).map("".join))).encode()
+    assert _told(codec._parse, line) == _told(codec._parse_any, line)
+
+
+def _told(parse: Callable[[bytes], dict[str, Any]], line: bytes) -> tuple[object, ...]:
+    try:
+        found = parse(line)
+    except ProtocolError as error:
+        return (error.reason,)
+    return (repr(found), [type(value) for value in found.values()])

@@ -330,3 +330,69 @@ async def test_an_absent_adapter_is_told_with_those_there() -> None:
 )
 def test_what_is_a_port_name(port: str, is_one: bool) -> None:
     assert find_port.is_port_name(port) is is_one
+
+
+async def test_who_listens_hears_what_came_before_and_what_comes(plug: Plug) -> None:
+    """In order, until he says that it is enough; what comes then waits for the next who listens or reads."""
+    port = await SerialOpener(str(plug.link)).open()
+    heard = bytearray()
+
+    def hear(data: bytes) -> bool:
+        heard.extend(data)
+        return not data.endswith(b".")
+
+    try:
+        await plug.send(b"one,")
+        await asyncio.sleep(0.05)
+        listening = asyncio.create_task(port.listen(hear))
+        await until(lambda: heard == b"one,")
+        await plug.send(b"two.")
+        async with asyncio.timeout(20):
+            await listening
+        await plug.send(b"three")
+        assert await read_bytes(port, 5) == b"three"
+        assert heard == b"one,two."
+    finally:
+        await port.close()
+
+
+async def test_cancelling_who_listens_loses_nothing(plug: Plug) -> None:
+    port = await SerialOpener(str(plug.link)).open()
+    try:
+        listening = asyncio.create_task(port.listen(lambda data: True))
+        await asyncio.sleep(0)
+        listening.cancel()
+        await asyncio.wait([listening])
+        await plug.send(b"later")
+        assert await read_bytes(port, 5) == b"later"
+    finally:
+        await port.close()
+
+
+async def test_a_mistake_of_who_listens_is_raised_where_he_listens(plug: Plug) -> None:
+    def stumble(data: bytes) -> bool:
+        raise ZeroDivisionError
+
+    port = await SerialOpener(str(plug.link)).open()
+    try:
+        listening = asyncio.create_task(port.listen(stumble))
+        await asyncio.sleep(0)
+        await plug.send(b"x")
+        async with asyncio.timeout(20):
+            with pytest.raises(ZeroDivisionError):
+                await listening
+    finally:
+        await port.close()
+
+
+async def test_a_loss_is_told_to_who_listens(plug: Plug) -> None:
+    port = await SerialOpener(str(plug.link)).open()
+    try:
+        listening = asyncio.create_task(port.listen(lambda data: True))
+        await asyncio.sleep(0)
+        plug.unplug()
+        async with asyncio.timeout(20):
+            with pytest.raises(LinkError):
+                await listening
+    finally:
+        await port.close()

@@ -162,6 +162,38 @@ def _without_checksum(line: bytes) -> bytes:
 
 
 def _parse(line: bytes) -> dict[str, Any]:
+    plain = _parse_plain(line)
+    return _parse_any(line) if plain is None else plain
+
+
+def _parse_plain(line: bytes) -> dict[str, Any] | None:
+    """What nearly every line is, in a third of the time: a flat object in ASCII, without escapes or numbers of unusual size; else None.
+
+    msgspec keeps the last of two equal keys and says nothing. But then there are more quotes in the line than in what is left of it.
+    """
+    if b"\\" in line or not line.isascii():
+        return None
+    try:
+        parsed = _parse_fast(line)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if type(parsed) is not dict:
+        return None
+    quotes = 2 * len(parsed)
+    for value in parsed.values():
+        kind = type(value)
+        if kind is str:
+            quotes += 2
+        elif kind is dict or kind is list or (kind is float and not -_PLAIN < value < _PLAIN):
+            return None
+    return parsed if line.count(b'"') == quotes else None
+
+
+_PLAIN = 1e15
+_parse_fast = msgspec.json.Decoder().decode
+
+
+def _parse_any(line: bytes) -> dict[str, Any]:
     try:
         parsed = _PARSE(line.decode())
         if _MAY_HOLD_SURROGATE.search(line):
@@ -190,7 +222,7 @@ def _refuse_constant(name: str) -> None:
     raise ProtocolError("not-finite", f"{name} is no JSON number")
 
 
-# The standard library's parser and not the faster msgspec, which keeps the last of two equal keys and says nothing.
+# The standard library's parser, because it tells of equal keys, of NaN and of halves of surrogate pairs.
 _PARSE = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant).decode
 
 

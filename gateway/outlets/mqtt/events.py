@@ -35,7 +35,8 @@ class Events:
         self._journal, self._cursors, self._letters, self._alerts = journal, cursors, letters, alerts
         self._topic = text_field(topic)
         self._epoch = journal.epoch.encode()
-        self._label_start = _COMMON[1:] + _user_property(b"epoch", self._epoch)
+        start = _COMMON[1:] + _user_property(b"epoch", self._epoch)
+        self._label_form = start.replace(b"%", b"%%") + b"&\0\3seq\0%c%b&\0\2id\0%c" + self._epoch + b"-%b"
         self._begin = journal.head
         self._sent = 0
         self._wire: Wire | None = None
@@ -149,9 +150,7 @@ class Events:
         holds the length.
         """
         digits = b"%d" % seq
-        label = (
-            self._label_start + _user_property(b"seq", digits) + _user_property(b"id", b"%b-%b" % (self._epoch, digits))
-        )
+        label = self._label_form % (len(digits), digits, len(self._epoch) + 1 + len(digits), digits)
         return bytes((len(label),)) + label
 
     def _refuse(self, entry: Entry, reason: str) -> None:
