@@ -61,7 +61,9 @@ class Store:
         self._under_way: Batch | None = None
         self._begun_s = float("-inf")
         self._due_s = float("inf")
-        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._soon: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = float("inf")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal-reader")
         self._reader: sqlite3.Connection | None = None
@@ -215,8 +217,9 @@ class Store:
             with contextlib.suppress(TimeoutError, JournalDamaged):
                 async with asyncio.timeout(0 if self.problem else CLOSE_S):
                     await self.flush()
-        if self._timer:
-            self._timer.cancel()
+        for handle in (self._soon, self._timer):
+            if handle:
+                handle.cancel()
         self._writer.give_up()
         await self._writer.stop()
         self._end(JournalUnavailable(str(self.path), "it is closed"))
@@ -241,14 +244,23 @@ class Store:
     def _arm(self) -> None:
         if self._under_way is not None or self._loop is None or self._ended_by or self._due_s == float("inf"):
             return
-        if self._timer:
-            self._timer.cancel()
         left_s = self._due_s - time.monotonic()
-        # One turn of the loop later even when due: all that is appended in this turn shares the commit.
-        self._timer = self._loop.call_later(left_s, self._begin) if left_s > 0 else self._loop.call_soon(self._begin)
+        if left_s <= 0:
+            # One turn of the loop later even when due: all that is appended in this turn shares the commit.
+            self._soon = self._soon or self._loop.call_soon(self._begin)
+        elif (
+            self._timer is None or self._due_s < self._timer_s
+        ):  # an earlier one just looks again: setting it anew each time is dear
+            if self._timer:
+                self._timer.cancel()
+            self._timer, self._timer_s = self._loop.call_later(left_s, self._on_time), self._due_s
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._arm()
 
     def _begin(self) -> None:
-        self._timer = None
+        self._soon = None
         if not self._next or self._ended_by:
             self._due_s = float("inf")
             return
