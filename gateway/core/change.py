@@ -159,9 +159,9 @@ class Filter:
         if entry.type == JOURNAL_GAP:
             return True
         return (
-            (self._types is None or self._types.match(entry.type) is not None)
-            and (self._things is None or (entry.thing != "" and self._things.match(entry.thing) is not None))
+            (self._things is None or (entry.thing != "" and self._things.match(entry.thing) is not None))
             and (self._properties is None or (entry.name != "" and self._properties.match(entry.name) is not None))
+            and (self._types is None or self._types.match(entry.type) is not None)
         )
 
 
