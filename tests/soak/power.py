@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -91,6 +92,7 @@ def losses(found: Sequence[Judgement]) -> list[Judgement]:
 def main(words: Sequence[str] | None = None) -> int:
     """0 when every promise was kept (with `--must-fail`: when one was seen to be broken), 1 when not, 2 where it cannot run."""
     args = _parser().parse_args(words)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is mounted is unmounted
     preload = find_eatmydata() if args.must_fail else None
     absent = why_not()
     if args.must_fail and preload is None:
