@@ -113,6 +113,8 @@ class Commands:
         if key is not None:
             id = self._keys.find(cause, key, request, self._is_known)
             if id is not None:
+                await self._outcomes.seen(id)
+                await self._journal.written(self._journal.head)
                 return await self._outcomes.seen(id)
         definition, held, link = self._check(thing, name, value)
         change = self._accept(thing, name, held, definition, link, cause, deadline_s)

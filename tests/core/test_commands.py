@@ -357,13 +357,16 @@ async def test_with_card_a_command_waits_for_the_file_though_readers_see_it(
             commit(writer, batch)
 
         monkeypatch.setattr(Writer, "_commit", held)
-        asking = asyncio.create_task(device.ask())
+        asking = asyncio.create_task(device.ask(key="k"))
         await until(core.commands.recent, what="readers see it")
         await until(lambda: core.commands.recent()[0].state == "sent", what="readers see that it goes out")
+        again = asyncio.create_task(device.ask(key="k"))  # as after a connection that was cut
+        await asyncio.sleep(0.05)
         assert not asking.done()
+        assert not again.done()
         assert not device.got
         may_write.set()
-        await asking
+        assert (await again).id == (await asking).id
         await until(lambda: device.got)
         await device.stop()
 

@@ -63,6 +63,7 @@ class Faults:
 
     def __init__(self, house: House) -> None:
         self._house = house
+        self._turns = {kind: asyncio.Lock() for kind in _KINDS}  # on a busy machine mending takes longer than planned
         self.count: Counter[str] = Counter()
         self.now: set[str] = set()
         """what is wrong at present"""
@@ -78,7 +79,7 @@ class Faults:
 
     async def _play(self, fault: Fault) -> None:
         word = f"{fault.kind} {fault.how['do']}"
-        async with _KINDS[fault.kind](self._house, fault, random.Random(fault.how["dice"])):
+        async with self._turns[fault.kind], _KINDS[fault.kind](self._house, fault, random.Random(fault.how["dice"])):
             self.count[word] += 1
             self.now.add(word)
             try:

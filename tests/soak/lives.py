@@ -134,8 +134,14 @@ class Lives:
         self.unclean += 1
         self.count["ended by itself"] += 1
         if not self._is_excused():
-            self._blame("ended by itself", f"code {code} in life {self.count['starts']}")
+            self._blame("ended by itself", f"code {code} in life {self.count['starts']}: {self._last_words()}")
         await asyncio.sleep(_AGAIN_S)  # as a service manager would
+
+    def _last_words(self) -> str:
+        path = self._house.gateway.folder / "log"
+        with path.open("rb") as log:
+            log.seek(max(0, path.stat().st_size - 600))
+            return " | ".join(log.read().decode(errors="replace").splitlines()[-2:])
 
     def _blame(self, kind: str, what: str) -> None:
         self.violations.append(Violation(kind, "gateway", what))

@@ -99,13 +99,16 @@ class _Soak:
 
     async def _play(self) -> None:
         playing = asyncio.create_task(self._faults.run(self._plan.faults), name="soak faults")
+        living = asyncio.create_task(self._lives.run(self._plan.lives, self._plan.duration_s), name="soak lives")
         try:
-            await self._lives.run(self._plan.lives, self._plan.duration_s)
+            done, _ = await asyncio.wait({playing, living}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            await living
         finally:
-            playing.cancel()
-            await asyncio.gather(playing, return_exceptions=True)
-        if not playing.cancelled() and (error := playing.exception()):
-            raise error
+            for task in (playing, living):
+                task.cancel()
+            await asyncio.gather(playing, living, return_exceptions=True)
 
     async def _heal(self) -> Shown:
         """The faults are mended; what is left is to be as if nothing had been."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,11 +34,16 @@ def need_mosquitto() -> str:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody uses just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that nobody uses just now, and that stays free while whoever listens there is started anew.
+
+    It lies below those that Linux gives to outgoing connections (net.ipv4.ip_local_port_range): one of these may be taken meanwhile, even
+    by a client that calls the very port which nobody listens at, and is connected to itself.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Broker:
