@@ -144,13 +144,19 @@ async def test_a_sender_who_goes_on_after_413_is_not_read_any_more(house: House)
         path = "/api/v1/things/hall/properties/mode"
         wire.send(f"PUT {path} HTTP/1.1\r\nHost: gw.local\r\n{wire.bearer}Content-Length: 1000000000\r\n\r\n".encode())
         assert (await wire.answer())[0] == 413
-        sent = 0
-        with pytest.raises(ConnectionError):
-            while sent < 1_000_000_000:
-                wire.send(b" " * 65_536)
-                await wire.writer.drain()
-                sent += 65_536
+        sent = await _pour(wire, 1_000_000_000)
         assert sent < 50_000_000  # what the kernel's buffers take
+
+
+async def _pour(wire: Wire, most: int) -> int:
+    """Sends up to so many bytes; how many went before the connection was cut."""
+    for sent in range(0, most, 65_536):
+        wire.send(b" " * 65_536)
+        try:
+            await wire.writer.drain()
+        except ConnectionError:
+            return sent
+    return most
 
 
 async def test_a_body_is_asked_for_when_the_client_waits_to_be_asked(house: House) -> None:
