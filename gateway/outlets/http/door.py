@@ -74,26 +74,28 @@ class Doors:
         if head is None:
             door.lead_on(data)
             return
+        door.head = head
         try:
             question = self._question(head)
-            if question is None:
-                door.lead_on(data)
-                return
-            may_wait = question.wait_s > 0 and not self.lot.is_closed
-            answer = question.look(may_wait=may_wait)
-            door.head = head
-            if answer is None:
-                door.park(question)
-            else:
-                door.answer(answer, question.extra)
-            self._remember(data, head)
+            answer = None
+            if question is not None:
+                answer = question.look(may_wait=question.wait_s > 0 and not self.lot.is_closed)
+                if answer is None:
+                    door.park(question)
         except (Problem, GatewayError) as error:
-            self._refuse(door, head, error, data)
+            self._refuse(door, error, data)
+            return
         except NotInMemory:
-            door.lead_on(data)
+            question = None
         except Exception:  # a fault of ours: aiohttp's handler meets it as well, tells of it, and answers 500
             log.debug("http: a fault at the door", exc_info=True)
+            question = None
+        if question is None:
             door.lead_on(data)
+            return
+        self._remember(data, head)
+        if answer is not None:
+            door.answer(answer, question.extra)
 
     def refusal(self, head: Head) -> Answer | None:
         """The answer to whoever would not be let in any more; None: it would."""
@@ -132,13 +134,12 @@ class Doors:
             self._heads[data] = head
         self.requests += 1
 
-    def _refuse(self, door: "Door", head: Head, error: Problem | GatewayError, data: bytes) -> None:
+    def _refuse(self, door: "Door", error: Problem | GatewayError, data: bytes) -> None:
         problem = error if isinstance(error, Problem) else of_error(error)
         if problem.slug == "internal-error":
             door.lead_on(data)
             return
         self.requests += 1
-        door.head = head
         door.answer(problem.answer(), b"")
 
     # -- time and end ------------------------------------------------------------------------------------------------

@@ -122,9 +122,9 @@ class Lines:
         await self.tools.ledger.forget(record.id)
 
     async def save(self, record: Record) -> None:
-        """Stores a subscription of which its line need not know."""
-        self.records[record.id] = record
+        """Stores a subscription of which its line need not know. What is shown of it is on disk by then."""
         await self._put(record)
+        self.records[record.id] = record
 
     async def renew_keys(self, record: Record) -> None:
         """Stores new secrets, and has the line sign with them."""
