@@ -338,6 +338,7 @@ async def _outcome(future: asyncio.Future[JournalDamaged]) -> None:
 async def _follow(registry: Registry) -> None:
     """Notices within a second what the command line has written: a revoked token also ends what is held or streams."""
     with watching(registry.written_path) as watch:
+        registry.look()  # what was written between its opening and now
         while True:
             if watch is not None:
                 await watch.written()
