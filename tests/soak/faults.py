@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -67,6 +68,8 @@ class Faults:
         self.count: Counter[str] = Counter()
         self.now: set[str] = set()
         """what is wrong at present"""
+        self.mended_s: dict[str, float] = {}
+        """by kind, when the last one was mended, by the monotonic clock"""
 
     async def run(self, faults: list[Fault]) -> None:
         """Returns when the last one is mended. When it is cancelled, all are mended first."""
@@ -86,6 +89,7 @@ class Faults:
                 await asyncio.sleep(fault.for_s)
             finally:
                 self.now.discard(word)
+                self.mended_s[fault.kind] = time.monotonic()
 
 
 @asynccontextmanager

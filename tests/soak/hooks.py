@@ -129,6 +129,8 @@ class Receiver:
                 line.close()
             case "drip":
                 for byte in b"HTTP/1.1 204 No Con":
+                    if line.is_closing():
+                        break
                     line.write(bytes((byte,)))
                     await self._wait(0.3)
                 line.abort()

@@ -58,6 +58,7 @@ class Meter:
         self.wire = wire
         self.count = 0
         self.is_silent = False
+        self._reader = 0
 
     async def run(self) -> None:
         """Counts until it is cancelled."""
@@ -77,7 +78,9 @@ class Meter:
     async def _say(self) -> bool:
         if not self.wire.has_reader:
             return False
-        await self.wire.listening()
+        if self._reader != self.wire.readers:
+            await self.wire.listening()
+            self._reader = self.wire.readers
         line = b'{"thing":"meter","values":{"count":%d,"level":%d}}\n' % (self.count + 1, self.count % 7)
         taken = self.wire.offer(line)
         if 0 < taken < len(line):

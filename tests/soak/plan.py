@@ -15,6 +15,8 @@ KINDS: Final = ("kill", "broker", "receivers", "lines", "disk", "clock", "networ
 """What `--faults` may name."""
 
 _QUIET_S: Final = (0.5, 4.0)
+_REST: Final = {"disk": 10.0, "reload": 3.0}
+"""How much more quiet there is after faults of a kind: nothing is written while the disk is full."""
 _CALM_SHARE: Final = 0.12
 _CALM_LEAST_S: Final = 90.0
 
@@ -90,22 +92,22 @@ def _first(dice: random.Random) -> LifeOf:
 
 def _life(dice: random.Random) -> LifeOf:
     chance = dice.random()
-    if chance < 0.22:
+    if chance < 0.28:
         length_s = dice.uniform(0.02, 1.6)  # while it starts, or right after
-    elif chance < 0.70:
-        length_s = dice.uniform(2, 6)
+    elif chance < 0.72:
+        length_s = dice.uniform(2, 5)
     elif chance < 0.96:
-        length_s = dice.uniform(6, 11)
+        length_s = dice.uniform(6, 9)
     else:
         length_s = dice.uniform(15, 25)  # a window in which everybody drains
-    end: End = dice.choices(("kill", "kill-in-commit", "term"), (0.60, 0.33, 0.07))[0]
-    return LifeOf(round(length_s, 3), end, round(dice.choice((0.0, 0.0, 0.0, dice.uniform(0, 2))), 3))
+    end: End = dice.choices(("kill", "kill-in-commit", "term"), (0.62, 0.33, 0.05))[0]
+    return LifeOf(round(length_s, 3), end, round(dice.choice((0.0, 0.0, 0.0, 0.0, 0.0, dice.uniform(0, 2))), 3))
 
 
 def _faults(dice: random.Random, kind: str, duration_s: float, ways: list[dict[str, Any]]) -> list[Fault]:
     """One after the other, with quiet in between."""
     faults, at_s = [], dice.uniform(1, 6)
-    rest = 3.0 if kind in ("disk", "reload") else 1.0
+    rest = _REST.get(kind, 1.0)
     while at_s < duration_s - 2:
         way = dict(dice.choice(ways))
         low, high = way.pop("for_s")

@@ -26,6 +26,7 @@ from tests.soak.tally import Tally, tell
 from tests.soak.vitals import Vitals, resident_kb, slopes
 
 PROGRESS_S: Final = 10.0
+_NOTICED_S: Final = 5.0
 _EXCUSED: Final = ("disk", "reload")
 """With a full disk, or a file that is just being written, the gateway may give up; it is started again, as a service manager would."""
 
@@ -74,7 +75,6 @@ class _Soak:
         self._lives = Lives(house, self._vitals, self._is_excused)
         self._begun_s = time.monotonic()
         self._own_kb = 0
-        self._excused_until_s = 0.0
 
     async def run(self) -> Tally:
         house = self._house
@@ -149,11 +149,11 @@ class _Soak:
         )
 
     def _is_excused(self) -> bool:
-        """Asked about an end that was not as it should be."""
-        now_s = time.monotonic()
-        if any(word.startswith(_EXCUSED) for word in self._faults.now):
-            self._excused_until_s = now_s + 3.0
-        return now_s < self._excused_until_s
+        """Asked about an end that was not as it should be: it may be noticed a little after its cause was mended."""
+        since_s = time.monotonic() - _NOTICED_S
+        return any(word.startswith(_EXCUSED) for word in self._faults.now) or any(
+            self._faults.mended_s.get(kind, since_s) > since_s for kind in _EXCUSED
+        )
 
     async def _metrics(self) -> str:
         with contextlib.suppress(*Weather):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ async def test_some_lives_under_all_faults_break_no_promise(tmp_path: Path, dura
     assert tally.ends["kills"] == 3, told
     for reader in ("feed", "stream", "hook-all", "hook-batch", "mqtt-acknowledged"):
         assert tally.seen[reader] > 0, told
+    shutil.rmtree(folder)
     assert tally.faults, told
 
 

@@ -21,6 +21,7 @@ BASE: Final = "hearthgate/test"
 EVENTS: Final = f"{BASE}/events"
 
 _CONNECT, _PUBLISH, _PUBACK = 1, 3, 4
+_ASK: Final = "ask-"
 _ASK_PAUSE_S: Final = (0.5, 3.0)
 
 
@@ -109,7 +110,9 @@ class Subscriber:
         body = bytes(message.payload)
         if message.topic == EVENTS:
             self.record.saw(body, _read_seq(body).seq)
-        elif "cause" in msgspec.json.decode(body):  # a refusal is no command, and has none
+        elif not str(msgspec.json.decode(body)["id"]).startswith(
+            _ASK
+        ):  # a refusal is no command, and bears the asker's own name
             self._tale.tell("", body)
 
 
@@ -127,7 +130,7 @@ class Asker:
             await asyncio.sleep(self._dice.uniform(*_ASK_PAUSE_S))
             self.count += 1
             value = self._dice.randrange(10, 61) / 2
-            self._subscriber.ask(self._dice.choice(THERMOSTATS), value, f"ask-{self.count}")
+            self._subscriber.ask(self._dice.choice(THERMOSTATS), value, f"{_ASK}{self.count}")
 
 
 def retained(port: int, timeout_s: float = 10.0) -> dict[str, bytes]:
