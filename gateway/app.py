@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 STOP_S = 4.0
 """All rooms together get this long to end; then the process ends without them."""
 
-SEEN_S = 0.2
-"""From the first byte that another process writes to the registry until it is looked at: by then the write is usually finished, and seen
-at once. If not, its end tells of itself."""
+SEEN_S: Final = (0.2, 0.8, 4.0)
+"""When the registry is looked at after another process has written to it, until what was written is seen: usually it is at once."""
 
 BROKEN: Final = "configuration-broken"
 SUBJECT: Final = "configuration"
@@ -342,10 +341,18 @@ async def _follow(registry: Registry) -> None:
         while True:
             if watch is not None:
                 await watch.written()
-                await asyncio.sleep(SEEN_S)
+                await _look_until_seen(registry)
             else:
                 await asyncio.sleep(REFRESH_S)
-            registry.look()
+                registry.look()
+
+
+async def _look_until_seen(registry: Registry) -> None:
+    """What was written counts only once it is synced, and of that nothing tells: a worn card takes its time over it."""
+    for pause_s in SEEN_S:
+        await asyncio.sleep(pause_s)
+        if registry.look():
+            return
 
 
 class Progress:
