@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.bench.load import clients
+from tests.bench.load import compiler
 from tests.soak.attacks import ATTACKS, Attack
 from tests.soak.reader import Latencies, Reader
 from tests.support.gateway import Gateway
@@ -79,7 +79,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(words)
     seconds, pairs = (0.1, 1) if args.short else (args.seconds, args.pairs)
-    missing = clients.absent()
+    missing = compiler.absent()
     if missing:
         print(missing)
         return 1

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-_BUILD_S = 60
+from tests.bench.load import compiler
+
 _ANSWER_S = 60
-
-
-def absent() -> str:
-    """Why there can be no clients here; empty when there can."""
-    return "" if shutil.which("gcc") else "its client needs a C compiler (Debian: apt-get install gcc)"
-
-
-def build(source: Path, folder: Path) -> Path:
-    """The program made of a C file."""
-    program = folder / source.stem
-    command = ["gcc", "-O2", "-Wall", "-o", str(program), str(source)]
-    subprocess.run(command, check=True, timeout=_BUILD_S)
-    return program
 
 
 def get(path: str, port: int, *headers: str) -> bytes:
@@ -46,7 +33,7 @@ def ask_again(
     Raises:
         AssertionError: an answer was not that status with so many bytes, or none came.
     """
-    program = build(Path(__file__).with_name("requests.c"), folder)
+    program = compiler.build(Path(__file__).with_name("requests.c"), folder)
     words = [str(word) for word in (program, port, connections, seconds, status, body_bytes)]
     done = subprocess.run(words, input=request, capture_output=True, timeout=seconds + _ANSWER_S, check=False)
     assert done.returncode == 0, f"the client says: {done.stdout.decode(errors='replace')}"
@@ -72,7 +59,7 @@ class Waiters:
     """
 
     def __init__(self, folder: Path, port: int, most: int, receive_bytes: int = 0) -> None:
-        program = build(Path(__file__).with_name("waiters.c"), folder)
+        program = compiler.build(Path(__file__).with_name("waiters.c"), folder)
         words = [str(program), str(port), str(most), str(receive_bytes)]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 

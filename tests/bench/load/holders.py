@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from tests.bench.load import clients
+from tests.bench.load import clients, compiler
 from tests.bench.references import nginx
 from tests.bench.references.process import Reference
 from tests.bench.references.snapshot import page
@@ -132,7 +132,7 @@ def open_shared(folder: Path, count: int) -> Iterator[Holder]:
 @contextmanager
 def open_bare(folder: Path, count: int) -> Iterator[Holder]:
     """A C program that does nothing else."""
-    program = clients.build(Path(nginx.__file__).with_name("bare_server.c"), folder)
+    program = compiler.build(Path(nginx.__file__).with_name("bare_server.c"), folder)
     with Reference([str(program)]) as server:
         yield _Publisher(server.port, server.pids, r"\r\n\r\n(\d+)")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
+
+from tests.bench.load import compiler
 
 _SOURCE = Path(__file__).with_name("mqtt_arrivals.c")
 _END_S = 10.0
@@ -19,23 +20,18 @@ class Arrival(NamedTuple):
     mono_ns: int
 
 
-def absent() -> str:
-    """Why there can be no subscriber here; empty when there can."""
-    return "" if shutil.which("gcc") else "the subscriber needs a C compiler (Debian: apt-get install gcc)"
-
-
 class Arrivals:
     """Subscribed inside `with`. It ends by itself when the number `last` has come, or when nothing has come for `timeout_s`."""
 
     def __init__(self, folder: Path, port: int, topic: str, last: int, *, timeout_s: int = 20) -> None:
-        self._program = folder / "mqtt_arrivals"
+        self._folder = folder
         self._words = [str(port), str(last), str(timeout_s), topic]
         self._process: subprocess.Popen[str] | None = None
         self.cpu_s = 0.0
 
     def __enter__(self) -> Arrivals:
-        subprocess.run(["gcc", "-O2", "-Wall", "-o", self._program, _SOURCE], check=True)
-        self._process = subprocess.Popen([str(self._program), *self._words], stdout=subprocess.PIPE, text=True)
+        program = compiler.build(_SOURCE, self._folder)
+        self._process = subprocess.Popen([str(program), *self._words], stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         assert self._process.stdout.readline() == "ready\n"
         return self

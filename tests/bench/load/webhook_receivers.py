@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from typing import NamedTuple
 import msgspec
 from standardwebhooks.webhooks import Webhook
 
+from tests.bench.load import compiler
+
 SOURCE = Path(__file__).with_name("webhook_receiver.c")
 SAMPLES = 20
 """Requests of each receiver whose signature is verified."""
@@ -24,11 +25,6 @@ class Took(NamedTuple):
 
     elapsed_s: float
     cpu_s: float
-
-
-def absent() -> str:
-    """Why there can be no receivers here; empty when there can."""
-    return "" if shutil.which("gcc") else "the receivers need a C compiler (Debian: apt-get install gcc)"
 
 
 class Receivers:
@@ -97,9 +93,7 @@ class Receivers:
         assert verified >= self._count, "no signature was sampled"
 
     def _build(self) -> list[str]:
-        program = str(self._folder / "webhook_receiver")
-        subprocess.run(["gcc", "-O2", "-Wall", "-o", program, str(SOURCE)], check=True)
-        return [program]
+        return [str(compiler.build(SOURCE, self._folder))]
 
     def _certify(self) -> list[str]:
         made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=bench"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.load import clients, holders
+from tests.bench.load import clients, compiler, holders
 from tests.bench.references import nginx
 from tests.bench.row import CLIENT, Figure, Limit, Row, Size
 
@@ -24,7 +24,7 @@ class _Held:
     needs: Callable[[], str] = lambda: ""
 
     def absent(self) -> str:
-        return clients.absent() or holders.limit_descriptors() or self.needs()
+        return compiler.absent() or holders.limit_descriptors() or self.needs()
 
 
 class Wake(_Held):

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from tests.bench.load import clients
+from tests.bench.load import clients, compiler
 from tests.bench.load.holders import TOKEN
 from tests.bench.references import nginx
 from tests.bench.references.process import Reference
@@ -40,7 +40,7 @@ class Poll:
     needs: Callable[[], str] = lambda: ""
 
     def absent(self) -> str:
-        return clients.absent() or self.needs()
+        return compiler.absent() or self.needs()
 
     def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
         seconds = 0.3 if size.is_short else 4.0

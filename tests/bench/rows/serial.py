@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.load import mqtt_arrivals
+from tests.bench.load import compiler
 from tests.bench.load.cpu_clock import cpu_s
 from tests.bench.load.mqtt_arrivals import Arrival, Arrivals, check_newest, check_whole
 from tests.bench.load.paced_line import PacedLine
@@ -27,7 +27,7 @@ def absent_here() -> str:
     """Why no line can be carried here; empty when one can."""
     if find_mosquitto() is None:
         return "the broker is missing (Debian: apt-get install mosquitto)"
-    return mqtt_arrivals.absent()
+    return compiler.absent()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.load.webhook_receivers import Receivers, absent
+from tests.bench.load import compiler
+from tests.bench.load.webhook_receivers import Receivers
 from tests.bench.references import webhooks_node_red
 from tests.bench.row import CLIENT, Figure, Limit, Row, Size
 from tests.support.gateway import Gateway
@@ -29,7 +30,7 @@ class GatewayDelivers:
     name = "gateway"
 
     def absent(self) -> str:
-        return absent()
+        return compiler.absent()
 
     def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
         count = size.pick(CHANGES, SHORT_CHANGES)
@@ -71,7 +72,7 @@ class Reference:
     module: str
 
     def absent(self) -> str:
-        return absent()
+        return compiler.absent()
 
     def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
         count = size.pick(CHANGES, SHORT_CHANGES)
@@ -91,7 +92,7 @@ class NodeRed:
     name = "Node-RED"
 
     def absent(self) -> str:
-        return absent() or webhooks_node_red.absent()
+        return compiler.absent() or webhooks_node_red.absent()
 
     def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
         count = size.pick(1_000, SHORT_CHANGES)
