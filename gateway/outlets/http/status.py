@@ -69,7 +69,7 @@ class AlertList:
         def look() -> Shown:
             return show(msgspec.json.encode({"alerts": self._alerts.active()}))
 
-        return Resource(asked, "alerts", look, self._journal.moved)
+        return Resource(asked, "/alerts", look, self._journal.moved)
 
     async def acknowledge(self, call: Call) -> Answer:
         """Somebody has seen it; it stays until its cause is gone."""
