@@ -1,6 +1,6 @@
 """Connections that were led on: aiohttp's protocol with a time limit for headers, and problems instead of its own errors.
 
-With `handler.py` this is all that imports aiohttp's server, and nothing imports the two before they are needed (`handover.py`).
+With `handler.py` this is all that is built on aiohttp's server, and nothing imports the two before they are needed (`handover.py`).
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """From the door to aiohttp's handler, which is imported when the first connection has to be led on.
 
-The import takes a quarter of a second of a start, and 13 MB for good; a gateway that is polled and delivers never needs it. It runs in a
+The import takes a quarter of a second, and 11 MB for good; a gateway that is only polled, and delivers, never needs it. It runs in a
 thread, so that everybody else is served meanwhile. Who waits for it is not read any further, holds a place among the connections of its
 client, and waits no longer than headers may take.
 """
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _TURN: Final = 100
 """So many who waited are handed over before others have their turn."""
 
+_MEND: Final = "what only polls is served, the rest refused and this tried again; if it stays so, install hearthgate anew and restart it"
+
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +38,7 @@ class Handover:
         self._connections: Connections | None = None
         self._waiting: dict[Waiting, None] = {}
         self._task: asyncio.Task[None] | None = None
+        self._has_failed = False
 
     @property
     def count(self) -> int:
@@ -65,10 +68,10 @@ class Handover:
             self._connections = await asyncio.to_thread(self._make)
         except (
             Exception
-        ):  # too few descriptors or too little memory today, a broken installation; what needs no aiohttp goes on
-            log.exception(
-                "http: aiohttp cannot be loaded, and what needs it is not answered; tried again when asked for"
-            )
+        ) as error:  # no descriptor or memory left at present, or a broken installation: what needs no aiohttp goes on
+            level = logging.DEBUG if self._has_failed else logging.ERROR
+            log.log(level, "http: aiohttp cannot be loaded (%s); %s", error, _MEND, exc_info=True)
+            self._has_failed = True
             for waiting in list(self._waiting):
                 waiting.refuse()
         else:

@@ -211,13 +211,17 @@ async def test_an_import_that_fails_is_told_and_tried_again(
     assert "aiohttp cannot be loaded" in caplog.text
     assert "Too many open files" in caplog.text
     async with Wire(house.port, house.secrets["all"]) as wire:
+        put(wire, 20)
+        assert (await wire.answer())[0] == 503
+    assert [record.levelname for record in caplog.records if "aiohttp" in record.message] == ["ERROR"]
+    async with Wire(house.port, house.secrets["all"]) as wire:
         wire.get("/api/v1/things")
         assert (await wire.answer())[0] == 200
     gate.fails = None
     async with Wire(house.port, house.secrets["all"]) as wire:
         put(wire, 20)
         assert (await wire.answer())[0] == 200
-    assert gate.tries == 2
+    assert gate.tries == 3
 
 
 async def test_a_stop_ends_who_waits_and_leaves_nothing(
