@@ -66,9 +66,8 @@ class Handover:
     async def _open(self) -> None:
         try:
             self._connections = await asyncio.to_thread(self._make)
-        except (
-            Exception
-        ) as error:  # no descriptor or memory left at present, or a broken installation: what needs no aiohttp goes on
+        except Exception as error:
+            # No descriptor or memory left at present, or a broken installation: what needs no aiohttp goes on.
             level = logging.DEBUG if self._has_failed else logging.ERROR
             log.log(level, "http: aiohttp cannot be loaded (%s); %s", error, _MEND, exc_info=True)
             self._has_failed = True
