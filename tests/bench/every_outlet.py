@@ -50,6 +50,7 @@ def prepared(folder: Path, rows: int) -> Iterator[Gateway]:
             env={
                 "PYTHONDONTWRITEBYTECODE": "",
                 "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
+                **without_dnspython(folder / "path"),
                 **_watched_by(manager),
             },
         )
@@ -65,6 +66,13 @@ def prepared(folder: Path, rows: int) -> Iterator[Gateway]:
             until_sync(lambda: gateway.value("usb0", "temperature") == 21.5, what="the line is read")
             wait_settled(gateway)
         yield gateway
+
+
+def without_dnspython(folder: Path) -> dict[str, str]:
+    """As where the gateway is installed by itself: one of the tests' tools brings dnspython, and paho imports it if it can."""
+    folder.mkdir()
+    (folder / "dns.py").write_text("raise ImportError\n")
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def _manager(path: Path) -> socket.socket:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,16 +41,17 @@ def wakes(pid: int) -> int:
 
 
 @contextmanager
-def reference(module: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A program of `tests.bench.references`, from the first line it has printed until the end of the block."""
-    with program([sys.executable, "-m", f"tests.bench.references.{module}", *words]) as process:
+def reference(module: str, *words: str, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of `tests.bench.references`, from the first line it has printed until the end of the block; `env` is added to ours."""
+    with program([sys.executable, "-m", f"tests.bench.references.{module}", *words], env) as process:
         yield process
 
 
 @contextmanager
-def program(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def program(command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A program that prints a line when it is ready, and ends when its standard input does."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    pipe, env = subprocess.PIPE, os.environ | dict(env or {})
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline(), f"{command} ended with {process.wait(_START_S)}"

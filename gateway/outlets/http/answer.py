@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
@@ -74,28 +75,6 @@ class Answer:
         return self._whole
 
 
-class Sent(web.StreamResponse):
-    """What aiohttp is handed once the bytes are on their way: it has nothing left to do but to keep or close the connection."""
-
-    def __init__(self, *, keep: bool) -> None:
-        super().__init__()
-        self._keep = keep
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._keep
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        return None
-
-    async def write_eof(self, data: Any = b"") -> None:
-        return None
-
-
-KEPT: Final = Sent(keep=True)
-CLOSED: Final = Sent(keep=False)
-
-
 def of_json(content: Any, status: int = 200, headers: Iterable[tuple[str, str]] = (NO_STORE,)) -> Answer:
     """An answer with anything that msgspec can encode; not to be stored unless `headers` say otherwise."""
     return Answer(status, msgspec.json.encode(content), JSON, headers)
@@ -117,7 +96,7 @@ def head_of(answer: Answer, extra: bytes, wall_s: float | None) -> bytes:
     return b"%b%b%b\r\n" % (answer.head, date, extra)
 
 
-async def send(request: web.BaseRequest, answer: Answer, extra: bytes, wall_s: float | None) -> None:
+async def send(request: "web.BaseRequest", answer: Answer, extra: bytes, wall_s: float | None) -> None:
     """Writes an answer, without its body for HEAD.
 
     A client that reads slowly is waited for, and cut off after `DRAIN_S`: nothing piles up behind it.
@@ -136,7 +115,7 @@ async def send(request: web.BaseRequest, answer: Answer, extra: bytes, wall_s: f
         await drain(request)
 
 
-async def drain(request: web.BaseRequest, timeout_s: float = DRAIN_S) -> bool:
+async def drain(request: "web.BaseRequest", timeout_s: float = DRAIN_S) -> bool:
     """Waits until the client has taken what was written. False when it did not in time: its connection is cut.
 
     Raises:

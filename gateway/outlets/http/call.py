@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import msgspec
-from aiohttp import web
 
 from gateway.core.registry import Token
 from gateway.outlets.http.answer import Answer, header_line
@@ -14,6 +13,9 @@ from gateway.outlets.http.conditional import NO_PREFERENCES, Preferences, prefer
 from gateway.outlets.http.parking import Lot
 from gateway.outlets.http.problems import Problem
 from gateway.outlets.http.questions import Question
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ class Call:
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        request: "web.BaseRequest",
         route: Asked,
         params: dict[str, str],
         guard: Guard,
@@ -214,6 +216,8 @@ class Call:
         return await self._read()
 
     async def _read(self) -> bytes:
+        from aiohttp.web import RequestPayloadError  # who has a request has aiohttp
+
         pieces, size = [], 0
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -224,7 +228,7 @@ class Call:
                     pieces.append(piece)
         except TimeoutError:
             raise Problem("request-timeout", f"the body took longer than {BODY_TIMEOUT_S:.0f} s") from None
-        except web.RequestPayloadError as error:
+        except RequestPayloadError as error:
             raise Problem("bad-request", "the body did not arrive whole") from error
         return b"".join(pieces)
 

@@ -1,81 +1,83 @@
-"""Connections: aiohttp's protocol with time limits for headers, a limit for each client, and problems instead of its own errors."""
+"""Connections that were led on: aiohttp's protocol with a time limit for headers, and problems instead of its own errors.
+
+With `handler.py` this is all that is built on aiohttp's server, and nothing imports the two before they are needed (`handover.py`).
+"""
 
 import asyncio
 import logging
-import socket
-from collections import Counter
-from ipaddress import ip_address
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import LineTooLong
 
-from gateway.outlets.http.answer import CLOSED, Answer, head_of, wall_s
+from gateway.outlets.http.clients import IDLE_S, Clients, finished
 from gateway.outlets.http.problems import Problem
 
-IDLE_S: Final = 75.0
-"""An idle connection is kept for so long between two requests."""
-
-CLOSE_LINE: Final = b"Connection: close\r\n"
 _UNWANTED_BYTES: Final = 262_144
-_UNACKNOWLEDGED_MS: Final = 60_000
-"""A peer that acknowledges nothing for so long is gone, however open its connection looks (TCP_USER_TIMEOUT)."""
 
 log = logging.getLogger(__name__)
 
 
+class Sent(web.StreamResponse):
+    """What aiohttp is handed once the bytes are on their way: it has nothing left to do but to keep or close the connection."""
+
+    def __init__(self, *, keep: bool) -> None:
+        super().__init__()
+        self._keep = keep
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._keep
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: Any = b"") -> None:
+        return None
+
+
+KEPT: Final = Sent(keep=True)
+CLOSED: Final = Sent(keep=False)
+
+
 class Connections(web.Server):
-    """The connections of a server.
+    """The connections of a server that were led on.
 
     Args:
         handler: answers a request.
-        header_timeout_s: from the first byte of a request (or the connection's begin) to the end of its headers.
-        max_per_client: connections that one address may hold, 0 for any number; loopback, where proxies are, is not counted.
+        clients: counts a connection out when it ends, and those that were too slow.
+        loop: where they are served; the object itself may be made in another thread.
     """
 
-    def __init__(self, handler: Any, *, header_timeout_s: float, max_per_client: int) -> None:
+    def __init__(self, handler: Any, clients: Clients, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            handler, handler_cancellation=True, access_log=None, keepalive_timeout=IDLE_S, lingering_time=2.0
+            handler, handler_cancellation=True, loop=loop, access_log=None, keepalive_timeout=IDLE_S, lingering_time=2.0
         )
-        self.loop = asyncio.get_running_loop()
-        self.header_timeout_s = header_timeout_s
-        self.max_per_client = max_per_client
-        self.slow = 0
-        self.refused = 0
-        self._per_client: Counter[str] = Counter()
+        self.clients = clients
+        self.loop = loop
         self._awaited: dict[Connection, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def take_over(self, client: str) -> "Connection":
-        """The protocol for a connection that was welcomed at the door; its `connection_made` is for the caller to call."""
-        return Connection(self, client, loop=self.loop, **self._kwargs)
+    def take_over(self, transport: asyncio.Transport, client: str, data: bytes) -> None:
+        """Serves a connection of a client who was welcomed at the door, from the bytes on that have come of it."""
+        connection = Connection(self, client, loop=self.loop, **self._kwargs)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        connection.data_received(data)
 
     @property
     def count(self) -> int:
         """Open connections."""
         return len(self._connections)
 
-    def welcome(self, client: str) -> bool:
-        """Counts a new connection of a client. False: it has as many as it may have."""
-        if self.max_per_client and self._per_client[client] >= self.max_per_client and not _is_loopback(client):
-            self.refused += 1
-            return False
-        self._per_client[client] += 1
-        return True
-
-    def farewell(self, client: str) -> None:
-        """Counts a connection out."""
-        self._per_client[client] -= 1
-        if self._per_client[client] <= 0:
-            del self._per_client[client]
-
     def expect_headers(self, connection: "Connection") -> None:
         """Gives the connection `header_timeout_s` from now, unless its time runs already."""
         if connection in self._awaited:
             return
-        self._awaited[connection] = self.loop.time() + self.header_timeout_s
+        self._awaited[connection] = self.loop.time() + self.clients.header_timeout_s
         if self._timer is None:
-            self._timer = self.loop.call_later(self.header_timeout_s, self._close_slow)
+            self._timer = self.loop.call_later(self.clients.header_timeout_s, self._close_slow)
 
     def got_headers(self, connection: "Connection") -> None:
         """The headers are there, or the connection is gone."""
@@ -86,7 +88,7 @@ class Connections(web.Server):
         now_s = self.loop.time()
         for connection, until_s in list(self._awaited.items()):
             if until_s <= now_s:
-                self.slow += 1
+                self.clients.slow += 1
                 del self._awaited[connection]
                 connection.abort()
         if self._awaited:  # oldest first: a dict keeps the order
@@ -120,7 +122,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.got_headers(self)
         if self._client is not None:
-            self._connections.farewell(self._client)
+            self._connections.clients.farewell(self._client)
             self._client = None
         super().connection_lost(exc)
 
@@ -172,25 +174,3 @@ class Connection(web.RequestHandler):
         if self.transport is not None and not self.has_begun:
             self.transport.write(finished(problem.answer()))
         return CLOSED
-
-
-def finished(answer: Answer) -> bytes:
-    """The bytes of an answer after which the connection ends."""
-    return head_of(answer, CLOSE_LINE, wall_s()) + answer.body
-
-
-def _is_loopback(client: str) -> bool:
-    try:
-        address = ip_address(client.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
-
-
-def tell_when_gone(transport: asyncio.Transport) -> None:
-    """Lets the kernel end a connection whose peer vanished, so that it does not hold a place for hours."""
-    sock = transport.get_extra_info("socket")
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, option, _UNACKNOWLEDGED_MS)

@@ -14,7 +14,8 @@ from gateway.core.clock import Clock
 from gateway.core.errors import GatewayError
 from gateway.outlets.http.answer import DRAIN_S, ONE_WRITE, Answer, head_of
 from gateway.outlets.http.auth import Guard, Hosts
-from gateway.outlets.http.connections import CLOSE_LINE, IDLE_S, Connections, finished, tell_when_gone
+from gateway.outlets.http.clients import CLOSE_LINE, IDLE_S, finished, tell_when_gone
+from gateway.outlets.http.handover import Handover
 from gateway.outlets.http.heads import Head, read_head
 from gateway.outlets.http.parking import Group, Lot
 from gateway.outlets.http.problems import RETRY_SOON, Problem, of_error
@@ -33,19 +34,17 @@ class Doors:
     """Makes the doors of a server and answers for them.
 
     Args:
-        connections: takes those whom no door can answer, and counts all.
+        handover: takes those whom no door can answer; its clients are everybody's.
     """
 
-    def __init__(
-        self, router: Router, guard: Guard, hosts: Hosts, lot: Lot, connections: Connections, clock: Clock
-    ) -> None:
+    def __init__(self, router: Router, guard: Guard, hosts: Hosts, lot: Lot, handover: Handover, clock: Clock) -> None:
         self.requests = 0
-        self.lot, self.connections = lot, connections
+        self.lot, self.handover, self.clients = lot, handover, handover.clients
         self.wall_s, self.now_s = clock.wall_s, asyncio.get_running_loop().time
         self._router, self._guard, self._hosts = router, guard, hosts
         self._heads: dict[bytes, Head] = {}
         self._open: set[Door] = set()
-        self._sweep_s = min(connections.header_timeout_s / 4, 5.0)
+        self._sweep_s = min(self.clients.header_timeout_s / 4, 5.0)
         self._timer: asyncio.TimerHandle | None = None
 
     def __call__(self) -> "Door":
@@ -182,22 +181,22 @@ class Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
         client = str((transport.get_extra_info("peername") or ("",))[0])
-        connections = self._doors.connections
-        if not connections.welcome(client):
+        clients = self._doors.clients
+        if not clients.welcome(client):
             problem = Problem("too-many-connections", f"{client} has too many connections open", headers=[RETRY_SOON])
             transport.write(finished(problem.answer()))
             transport.close()
             return
         self._client = client
         tell_when_gone(transport)
-        self.deadline_s = self._doors.now_s() + connections.header_timeout_s
+        self.deadline_s = self._doors.now_s() + clients.header_timeout_s
         self._doors.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._doors.lot.release(self)
         if self._client:
             self._doors.closed(self)
-            self._doors.connections.farewell(self._client)
+            self._doors.clients.farewell(self._client)
 
     def data_received(self, data: bytes) -> None:
         if self.group is not None or self._is_paused:
@@ -252,10 +251,7 @@ class Door(asyncio.Protocol):
     def lead_on(self, data: bytes) -> None:
         """Hands the connection over, with what has come of it."""
         self._doors.closed(self)
-        connection = self._doors.connections.take_over(self._client)
-        self._transport.set_protocol(connection)
-        connection.connection_made(self._transport)
-        connection.data_received(data)
+        self._doors.handover.take(self._transport, self._client, data)
 
     def _go_on(self) -> None:
         """Takes what was sent ahead."""
@@ -267,7 +263,7 @@ class Door(asyncio.Protocol):
     def time_is_over(self) -> None:
         """Closes a connection that has used up its time."""
         if not self._has_asked:
-            self._doors.connections.slow += 1
+            self._doors.clients.slow += 1
         if self._is_paused or not self._has_asked:
             self._transport.abort()
         else:

@@ -69,3 +69,32 @@ Questioner = Callable[[Asked], Question | None]
 """Makes the question of a request; None when it is none, but something that needs a handler of its own.
 
 Raises Problem or GatewayError where the request is wrong."""
+
+
+class Now:
+    """The question for what is made anew for everybody who asks, and never waited for.
+
+    Args:
+        make: gives the answer; it may raise a Problem.
+    """
+
+    __slots__ = ("_make",)
+
+    is_lasting = True
+    wait_s = 0.0
+    extra = b""
+
+    def __init__(self, make: Callable[[], Answer]) -> None:
+        self._make = make
+
+    def key(self) -> Hashable:
+        return self
+
+    def bell(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    def look(self, *, may_wait: bool) -> Answer:
+        return self._make()
+
+    async def fetch(self, *, may_wait: bool) -> Answer:
+        return self._make()

@@ -65,7 +65,7 @@ class Route:
     question: Questioner | None = None
 
 
-def asking(path: str, scope: str, question: Questioner, doc: Doc, otherwise: Handler | None = None) -> Route:
+def asking(path: str, scope: str | None, question: Questioner, doc: Doc, otherwise: Handler | None = None) -> Route:
     """A GET that is a question; `otherwise` answers what is none."""
 
     async def handler(call: Call) -> Answer | None:

@@ -3,31 +3,29 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
-
-from aiohttp import web
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import gateway
 from gateway.core.alerts import Alerts
 from gateway.core.clock import Clock
 from gateway.core.commands import Commands
-from gateway.core.errors import GatewayError
 from gateway.core.journal import Journal
 from gateway.core.registry import Registry
 from gateway.core.state import State
 from gateway.outlets.http import openapi, table
-from gateway.outlets.http.answer import CLOSED, KEPT, Answer, send
+from gateway.outlets.http.answer import Answer
 from gateway.outlets.http.auth import Guard, Hosts
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.changes import Changes, Feed
+from gateway.outlets.http.clients import Clients
 from gateway.outlets.http.commands import CommandList, Setting
-from gateway.outlets.http.connections import CLOSE_LINE, Connection, Connections
 from gateway.outlets.http.door import Doors
+from gateway.outlets.http.handover import Handover
 from gateway.outlets.http.history import History
 from gateway.outlets.http.listening import BACKLOG, address_of, open_sockets, tls_context
 from gateway.outlets.http.pages import Pages
 from gateway.outlets.http.parking import Lot
-from gateway.outlets.http.problems import Problem, of_error
 from gateway.outlets.http.resources import Shown, serve, show
 from gateway.outlets.http.routes import Route, Router
 from gateway.outlets.http.status import AlertList, Status
@@ -36,8 +34,11 @@ from gateway.outlets.http.subscriptions import Subscriptions, Webhooks
 from gateway.outlets.http.things import Forgetter, Things
 from gateway.outlets.http.tokens import Tokens
 
+if TYPE_CHECKING:
+    from gateway.outlets.http.connections import Connections
+
 GRACE_S: Final = 0.7
-"""How long answers under way may take at a stop, after the held ones were let go."""
+"""How long answers under way may take at a stop, after the held ones were let go; and the import of aiohttp, where it is under way."""
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,10 @@ class HttpOutlet:
         self._lot = Lot(settings.max_parked)
         self._guard = Guard(registry, open_read=settings.open_read)
         self._hosts = Hosts(settings.hosts)
-        self._connections: Connections | None = None
+        self._clients = Clients(
+            header_timeout_s=settings.header_timeout_s, max_per_client=settings.max_connections_per_client
+        )
+        self._handover: Handover | None = None
         self._doors: Doors | None = None
         self._servers: list[asyncio.Server] = []
         self._document: Shown | None = None
@@ -120,13 +124,9 @@ class HttpOutlet:
         settings = self._settings
         tls = tls_context(settings.cert_file, settings.key_file)
         sockets = open_sockets(settings.listen)
-        self._connections = Connections(
-            self._serve,
-            header_timeout_s=settings.header_timeout_s,
-            max_per_client=settings.max_connections_per_client,
-        )
-        self._doors = Doors(self._router, self._guard, self._hosts, self._lot, self._connections, self._clock)
         loop = asyncio.get_running_loop()
+        self._handover = Handover(partial(self._make_connections, loop), self._clients)
+        self._doors = Doors(self._router, self._guard, self._hosts, self._lot, self._handover, self._clock)
         handshake_s = settings.header_timeout_s if tls else None
         for sock in sockets:
             self._servers.append(
@@ -145,9 +145,8 @@ class HttpOutlet:
         self._lot.close()
         if self._doors is not None:
             await self._doors.stop()
-        if self._connections is not None:
-            self._connections.pre_shutdown()
-            await self._connections.shutdown(GRACE_S)
+        if self._handover is not None:
+            await self._handover.stop(GRACE_S)
         self._servers.clear()
 
     @property
@@ -158,7 +157,7 @@ class HttpOutlet:
     def status(self) -> dict[str, Any]:
         """The limits, and how near they are."""
         settings, lot = self._settings, self._lot
-        connections, doors = self._connections, self._doors
+        clients, handover, doors = self._clients, self._handover, self._doors
         return {
             "tls": bool(settings.cert_file),
             "open_read": settings.open_read,
@@ -168,57 +167,23 @@ class HttpOutlet:
             "refused_parked": lot.refused,
             "streams": self._streams.open,
             "streams_cut": self._streams.cut,
-            "requests": (connections.requests_count if connections else 0) + (doors.requests if doors else 0),
-            "connections": (connections.count if connections else 0) + (doors.count if doors else 0),
-            "refused_connections": connections.refused if connections else 0,
-            "slow_headers": connections.slow if connections else 0,
+            "requests": (handover.requests if handover else 0) + (doors.requests if doors else 0),
+            "connections": (handover.count if handover else 0) + (doors.count if doors else 0),
+            "refused_connections": clients.refused,
+            "slow_headers": clients.slow,
             "max_connections_per_client": settings.max_connections_per_client,
             "max_body_bytes": settings.max_body_bytes,
             "header_timeout_s": settings.header_timeout_s,
         }
 
-    # -- one request -------------------------------------------------------------------------------------------------
+    def _make_connections(self, loop: asyncio.AbstractEventLoop) -> "Connections":
+        """What serves those whom the door leads on: here, and only here, aiohttp's server is imported."""
+        from gateway.outlets.http.connections import Connections
+        from gateway.outlets.http.handler import Handler
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = request.protocol
-        assert isinstance(connection, Connection)
-        connection.begin()
-        try:
-            answer, extra = await self._answer(request)
-            if answer is None:
-                return CLOSED
-            is_whole = request.content.is_eof()
-            if not is_whole:
-                connection.refuse_rest()
-            keep = request.keep_alive and not self._lot.is_closed and is_whole
-            if not keep:
-                extra += CLOSE_LINE
-            elif request.version < (1, 1):
-                extra += b"Connection: keep-alive\r\n"
-            await send(request, answer, extra, self._clock.wall_s())
-            return KEPT if keep else CLOSED
-        finally:
-            connection.end()
-
-    async def _answer(self, request: web.BaseRequest) -> tuple[Answer | None, bytes]:
-        """The answer, and its own header lines; None when it was streamed."""
-        call: Call | None = None
-        try:
-            self._hosts.check(request.headers.getall("Host", ()), request.version)
-            route, params = self._router.find(request.method, request.rel_url.raw_path)
-            call = Call(request, route, params, self._guard, self._lot, self._settings.max_body_bytes)
-            call.admit()
-            return await route.handler(call), call.extra
-        except Problem as problem:
-            return problem.answer(), call.extra if call else b""
-        except GatewayError as error:
-            told = of_error(error)
-            if told.slug == "internal-error":
-                log.exception("http: %s %s", request.method, request.rel_url.raw_path)
-            return told.answer(), call.extra if call else b""
-        finally:
-            if call is not None:
-                call.leave()
+        limit = self._settings.max_body_bytes
+        handler = Handler(self._router, self._guard, self._hosts, self._lot, self._clock, max_body_bytes=limit)
+        return Connections(handler, self._clients, loop)
 
     async def _openapi(self, call: Call) -> Answer:
         """What there is, told to machines."""

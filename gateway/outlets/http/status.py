@@ -10,7 +10,8 @@ from gateway.core.journal import Journal
 from gateway.outlets.http.answer import NO_STORE, Answer, of_json
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.problems import RETRY_SOON, Problem
-from gateway.outlets.http.resources import Shown, serve, show
+from gateway.outlets.http.questions import Asked, Now
+from gateway.outlets.http.resources import Resource, Shown, show
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -33,24 +34,27 @@ class Status:
     ) -> None:
         self._status, self._metrics, self._http = status, metrics, http
 
-    async def status(self, call: Call) -> Answer:
+    def status(self, asked: Asked) -> Now:
         """Everything at a glance."""
-        return of_json(self._status() | {"http": self._http()})
+        return Now(lambda: of_json(self._status() | {"http": self._http()}))
 
-    async def healthy(self, call: Call) -> Answer:
+    def healthy(self, asked: Asked) -> Now:
         """The process lives, and its loop turns: else there would be no answer."""
-        return of_json({"status": "ok"})
+        return Now(lambda: of_json({"status": "ok"}))
 
-    async def ready(self, call: Call) -> Answer:
+    def ready(self, asked: Asked) -> Now:
         """Whether it can do its work."""
+        return Now(self._readiness)
+
+    def metrics(self, asked: Asked) -> Now:
+        """Everything counted."""
+        return Now(lambda: Answer(200, self._metrics(), METRICS, (NO_STORE,)))
+
+    def _readiness(self) -> Answer:
         told = self._status()
         if not told.get("ready", True):
             raise Problem("not-ready", str(told.get("waiting_for") or "not ready yet"), headers=[RETRY_SOON])
         return of_json({"status": "ready"})
-
-    async def metrics(self, call: Call) -> Answer:
-        """Everything counted."""
-        return Answer(200, self._metrics(), METRICS, (NO_STORE,))
 
 
 class AlertList:
@@ -59,13 +63,13 @@ class AlertList:
     def __init__(self, alerts: Alerts, journal: Journal) -> None:
         self._alerts, self._journal = alerts, journal
 
-    async def all(self, call: Call) -> Answer:
+    def all(self, asked: Asked) -> Resource:
         """What a person should know of at present."""
 
         def look() -> Shown:
             return show(msgspec.json.encode({"alerts": self._alerts.active()}))
 
-        return await serve(call, look, self._journal.moved)
+        return Resource(asked, "/alerts", look, self._journal.moved)
 
     async def acknowledge(self, call: Call) -> Answer:
         """Somebody has seen it; it stays until its cause is gone."""

@@ -1,15 +1,18 @@
 """The lossless feed as server-sent events (WHATWG HTML): unnamed events, and the id of each is the cursor after it."""
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.errors import CursorGone
 from gateway.outlets.http.accept import EVENT_STREAM
 from gateway.outlets.http.answer import NO_STORE, Answer, drain, head_of, wall_s
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.changes import Ask, Feed, parse_ask
-from gateway.outlets.http.connections import CLOSE_LINE, Connection
+from gateway.outlets.http.clients import CLOSE_LINE
 from gateway.outlets.http.problems import of_error
+
+if TYPE_CHECKING:
+    from gateway.outlets.http.connections import Connection
 
 KEEP_ALIVE_S: Final = 15.0
 SLOW_S: Final = 30.0
@@ -88,8 +91,7 @@ class _Stream:
     def begin(self, data: bytes) -> None:
         chunked = (("Transfer-Encoding", "chunked"),) if self._is_chunked else ()
         answer = Answer(200, b"", EVENT_STREAM, (*_HEADERS, *chunked), has_length=False)
-        if isinstance(self._request.protocol, Connection):
-            self._request.protocol.begin_stream()
+        cast("Connection", self._request.protocol).begin_stream()
         if self._request.transport is not None:
             head = head_of(answer, CLOSE_LINE, wall_s())
             self._request.transport.write(head + (self._framed(_chunk(data)) if data else b""))

@@ -165,20 +165,14 @@ def token_routes(tokens: Tokens) -> Iterator[Route]:
 def status_routes(status: Status, alerts: AlertList) -> Iterator[Route]:
     """Status, health, metrics, alerts."""
     ok = Reply("Yes.", ref("Health"))
-    yield Route(
-        "GET",
-        f"{API}/status",
-        READ,
-        status.status,
-        _get("status", "Everything at a glance", Reply("Status.", ref("Status"))),
-    )
-    yield Route("GET", "/healthz", None, status.healthy, _get("status", "Whether it lives", ok))
-    yield Route("GET", "/readyz", None, status.ready, _get("status", "Whether it can work", ok, problems=["not-ready"]))
+    doc = _get("status", "Everything at a glance", Reply("Status.", ref("Status")))
+    yield asking(f"{API}/status", READ, status.status, doc)
+    yield asking("/healthz", None, status.healthy, _get("status", "Whether it lives", ok))
+    yield asking("/readyz", None, status.ready, _get("status", "Whether it can work", ok, problems=["not-ready"]))
     metrics = Reply("Prometheus' text format.", media=(METRICS,))
-    yield Route("GET", "/metrics", READ, status.metrics, _get("status", "Everything counted", metrics))
-    yield Route(
-        "GET", f"{API}/alerts", READ, alerts.all, _state("alerts", "What a person should know of", ref("Alerts"))
-    )
+    yield asking("/metrics", READ, status.metrics, _get("status", "Everything counted", metrics))
+    doc = _state("alerts", "What a person should know of", ref("Alerts"))
+    yield asking(f"{API}/alerts", READ, alerts.all, doc)
     reply = Reply("Seen.", ref("Alert"))
     doc = Doc("alerts", "Somebody has seen it", replies={200: reply}, problems=["alert-unknown"])
     yield Route("POST", f"{API}/alerts/{{alert}}/acknowledge", CONTROL, alerts.acknowledge, doc)

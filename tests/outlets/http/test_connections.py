@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gateway.outlets.http import ListenError
-from gateway.outlets.http.connections import _is_loopback
+from gateway.outlets.http.clients import _is_loopback
 from gateway.outlets.http.listening import open_sockets
 from tests.outlets.http.house import House, Settings, open_house
 from tests.outlets.http.wire import Wire
@@ -172,7 +172,7 @@ async def test_a_body_is_asked_for_when_the_client_waits_to_be_asked(house: Hous
 
 
 async def test_a_client_holds_no_more_connections_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.outlets.http.connections._is_loopback", lambda client: False)
+    monkeypatch.setattr("gateway.outlets.http.clients._is_loopback", lambda client: False)
     async with open_house(tmp_path, Settings(max_connections_per_client=2)) as house:
         async with Wire(house.port), Wire(house.port), Wire(house.port) as third:
             status, _, body = await third.answer()

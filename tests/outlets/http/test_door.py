@@ -17,9 +17,9 @@ HALL = "/api/v1/things/hall"
 
 def led_on(house: House) -> int:
     """How many connections have gone on to aiohttp's handler, and are open."""
-    connections = house.outlet._connections
-    assert connections is not None
-    return connections.count
+    handover = house.outlet._handover
+    assert handover is not None
+    return handover.count
 
 
 def at_door(house: House) -> int:
