@@ -99,7 +99,8 @@ class HttpOutlet:
         self._doors: Doors | None = None
         self._servers: list[asyncio.Server] = []
         self._document: Shown | None = None
-        feed = Feed(journal)
+        self._feed = feed = Feed(journal)
+        self._sifting: asyncio.Task[None] | None = None
         self._streams = Streams(feed)
         self._router = Router((
             *table.thing_routes(Things(journal, state, sources, Setting(commands))),
@@ -127,6 +128,7 @@ class HttpOutlet:
         )
         self._doors = Doors(self._router, self._guard, self._hosts, self._lot, self._connections, self._clock)
         loop = asyncio.get_running_loop()
+        self._sifting = loop.create_task(self._feed.sieves.run(), name="http-sieves")
         handshake_s = settings.header_timeout_s if tls else None
         for sock in sockets:
             self._servers.append(
@@ -148,6 +150,9 @@ class HttpOutlet:
         if self._connections is not None:
             self._connections.pre_shutdown()
             await self._connections.shutdown(GRACE_S)
+        if self._sifting is not None:
+            self._sifting.cancel()
+            await asyncio.gather(self._sifting, return_exceptions=True)
         self._servers.clear()
 
     @property
