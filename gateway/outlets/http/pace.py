@@ -7,9 +7,6 @@ from typing import Final
 TURN: Final = 2048
 """Effort for one turn of the loop, 1 or 2 ms of a PC's: one answer that is ready is 8, whatever costs less or more in proportion."""
 
-AT_ONCE: Final = 4
-"""So many of a queue have their go in the same turn."""
-
 
 class Pace:
     """Counts the effort of one piece of work, so that it can pause: `if pace.spend(…): await asyncio.sleep(0)`."""
@@ -29,7 +26,7 @@ class Pace:
 
 
 class Turns:
-    """A queue of those who have a lot to do: each has its next go in a turn of the loop, and few in the same one."""
+    """A queue of those who have a lot to do: in each turn of the loop one of them has its next go."""
 
     def __init__(self) -> None:
         self._queue: deque[asyncio.Event] = deque()
@@ -43,7 +40,6 @@ class Turns:
         await event.wait()
 
     def _call(self) -> None:
-        for _ in range(min(AT_ONCE, len(self._queue))):
-            self._queue.popleft().set()
+        self._queue.popleft().set()
         if self._queue:
             asyncio.get_running_loop().call_soon(self._call)

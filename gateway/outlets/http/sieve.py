@@ -27,6 +27,9 @@ _ASKING: Final = 1
 _RINGING: Final = 128
 """The effort of a ring, with what it sets in motion in the next turn."""
 
+_STREAMING: Final = 1024
+"""The same where a stream is woken: two in a turn, for streams come back at once, and a crowd of them would make every turn a long one."""
+
 _COURTESY: Final = 3
 """So many turns streams wait, in which those are answered whom one answer is enough."""
 
@@ -60,12 +63,13 @@ class Sieve:
     """Goes through what comes, for those whose bells it keeps; `after` is how far it is.
 
     Args:
+        ringing: the effort of a ring.
         courtesy: turns of the loop to leave to others before each round.
     """
 
-    def __init__(self, journal: Journal, courtesy: int = 0) -> None:
+    def __init__(self, journal: Journal, ringing: int = _RINGING, courtesy: int = 0) -> None:
         self.after = journal.head
-        self._journal, self._courtesy = journal, courtesy
+        self._journal, self._ringing, self._courtesy = journal, ringing, courtesy
         self._waiting: dict[int, weakref.ref[Bell]] = {}  # numbered in order
         self._newest = 0
         self._asked: dict[tuple[str, str, str], int] = {}  # kinds, and the newest number that was asked about each
@@ -133,7 +137,7 @@ class Sieve:
         if entry is None or bell.filter.passes(entry):
             del self._waiting[number]
             bell.ring()
-            effort += _RINGING
+            effort += self._ringing
         del bell  # whoever goes while this rests is not kept
         if self._pace.spend(effort):
             await asyncio.sleep(0)
@@ -144,7 +148,7 @@ class Sieves:
 
     def __init__(self, journal: Journal) -> None:
         self._simple, self._others = Sieve(journal), Sieve(journal)
-        self._streams = Sieve(journal, _COURTESY)
+        self._streams = Sieve(journal, _STREAMING, _COURTESY)
         self._shared: weakref.WeakValueDictionary[Filter, Bell] = weakref.WeakValueDictionary()
 
     def bell(self, filter: Filter) -> Bell:

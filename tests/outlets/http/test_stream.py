@@ -19,7 +19,7 @@ from gateway.outlets.http.accept import wants_stream
 from gateway.outlets.http.changes import Ask, Feed, Form, Found
 from gateway.outlets.http.door import Door
 from gateway.outlets.http.pace import TURN
-from gateway.outlets.http.sieve import _RINGING
+from gateway.outlets.http.sieve import _STREAMING
 from tests.outlets.http.house import House
 from tests.outlets.http.wire import Wire
 from tests.support.wait import until
@@ -247,7 +247,7 @@ async def test_parked_requests_are_answered_before_streams(house: House, monkeyp
             await asyncio.sleep(0)
             served.append(order.count("stream"))
         assert order == ["parked"] * 20 + ["stream"] * 60
-        assert max(now - before for before, now in pairwise(served)) <= TURN // _RINGING + 1
+        assert max(now - before for before, now in pairwise(served)) <= TURN // _STREAMING + 1
 
 
 @pytest.mark.parametrize(
