@@ -13,7 +13,7 @@ from typing import Final
 from gateway.core.change import Entry, Filter
 from gateway.core.errors import CursorGone
 from gateway.core.journal import Journal
-from gateway.outlets.http.pace import Pace
+from gateway.outlets.http.pace import TURN, Pace
 
 _FEW: Final = 8
 """A filter with so many globs is a simple one."""
@@ -27,8 +27,8 @@ _ASKING: Final = 1
 _RINGING: Final = 128
 """The effort of a ring, with what it sets in motion in the next turn."""
 
-_STREAMING: Final = 1024
-"""The same where a stream is woken: two in a turn, for streams come back at once, and a crowd of them would make every turn a long one."""
+_STREAMING: Final = TURN
+"""The same where a stream is woken: one in a turn, for streams come back at once, and a crowd of them would make every turn a long one."""
 
 _COURTESY: Final = 3
 """So many turns streams wait, in which those are answered whom one answer is enough."""
