@@ -138,7 +138,7 @@ class Filter:
     filter hides.
     """
 
-    __slots__ = ("_properties", "_things", "_types", "is_open", "properties", "things", "types")
+    __slots__ = ("__weakref__", "_properties", "_things", "_types", "is_open", "properties", "things", "types")
 
     def __init__(
         self, things: Sequence[str] = ("*",), properties: Sequence[str] = ("*",), types: Sequence[str] = ("*",)
@@ -162,6 +162,26 @@ class Filter:
             and (self._properties is None or (entry.name != "" and self._properties.match(entry.name)))
             and (self._types is None or self._types.match(entry.type))
         )
+
+
+class Wanted:
+    """A filter that goes through many changes: of each kind (type, thing and name) it is asked once."""
+
+    __slots__ = ("_filter", "_verdicts")
+
+    def __init__(self, filter: Filter) -> None:
+        self._filter = filter
+        self._verdicts: dict[tuple[str, str, str], bool] = {}
+
+    def passes(self, entry: Entry) -> bool:
+        """As the filter has it."""
+        if self._filter.is_open:
+            return True
+        kind = entry.type, entry.thing, entry.name
+        verdict = self._verdicts.get(kind)
+        if verdict is None:
+            verdict = self._verdicts[kind] = self._filter.passes(entry)
+        return verdict
 
 
 def _narrowed(globs: Sequence[str]) -> Globs | None:

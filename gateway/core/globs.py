@@ -15,7 +15,7 @@ class Globs:
     take a regular expression, which is made when it is first needed.
     """
 
-    __slots__ = ("_begins", "_costly", "_names", "_pieces")
+    __slots__ = ("_begins", "_costly", "_ends", "_names", "_pieces", "_starts")
 
     def __init__(self, globs: Sequence[str]) -> None:
         self._costly = tuple(glob for glob in globs if is_costly(glob))
@@ -23,15 +23,20 @@ class Globs:
         self._names = frozenset(glob for glob in plain if "*" not in glob)
         self._begins = tuple(glob[:-1] for glob in plain if glob.find("*") == len(glob) - 1 >= 0)
         self._pieces = tuple(tuple(glob.split("*")) for glob in plain if "*" in glob[:-1])
+        self._starts = tuple({pieces[0] for pieces in self._pieces})
+        self._ends = tuple({pieces[-1] for pieces in self._pieces})
 
     def match(self, text: str) -> bool:
         """Whether one of them fits."""
         return (
             text in self._names
             or text.startswith(self._begins)
-            or any(_fits(pieces, text) for pieces in self._pieces)
+            or (text.startswith(self._starts) and text.endswith(self._ends) and self._fits_pieces(text))
             or any(_compiled(glob).match(text) is not None for glob in self._costly)
         )
+
+    def _fits_pieces(self, text: str) -> bool:
+        return any(_fits(pieces, text) for pieces in self._pieces)
 
 
 def is_costly(glob: str) -> bool:

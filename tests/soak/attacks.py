@@ -92,6 +92,23 @@ def deaf_streams(gateway: Gateway, folder: Path, is_short: bool) -> Iterator[Evi
 
 
 @contextmanager
+def filtered_streams(gateway: Gateway, folder: Path, is_short: bool) -> Iterator[Evidence]:
+    """Streams with 53 globs each, no two alike, of which some fit everything a device says; nothing is read of them."""
+    fits = "thing=*a*&property=*e*a*&type=*.ch*"
+    requests = [
+        clients.get(
+            f"/api/v1/changes?since=oldest&{'&'.join(_globs(number))}&{fits}",
+            gateway.port,
+            _credential(gateway),
+            "Accept: text/event-stream",
+        ).replace(b"Accept: application/json\r\n", b"")
+        for number in range(20 if is_short else 200)
+    ]
+    with _held(gateway, folder, "streams", requests, _DEAF_BYTES) as evidence:
+        yield evidence
+
+
+@contextmanager
 def deaf_pages(gateway: Gateway, folder: Path, is_short: bool) -> Iterator[Evidence]:
     """Thirty of the largest pages asked for at once on each connection, and nothing read: more than the kernel takes for them."""
     page = clients.get("/api/v1/changes?since=oldest&limit=1000", gateway.port, _credential(gateway))
@@ -195,6 +212,7 @@ ATTACKS = (
     Attack("slow read", _slow("-X", "/", "-k", "5", "-w", "1", "-y", "512", "-z", "5"), "slowhttptest"),
     Attack("idle connections", idle),
     Attack("deaf streams", deaf_streams),
+    Attack("filtered streams", filtered_streams),
     Attack("deaf pages", deaf_pages),
     Attack("1 GB bodies", big_body),
     Attack("100,000 filters", filters),

@@ -8,13 +8,14 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from gateway.core.change import Entry, Filter
+from gateway.core.change import Entry, Filter, Wanted
 from gateway.core.journal import Journal
 from gateway.outlets.http.accept import wants_stream
 from gateway.outlets.http.answer import JSON, NO_STORE, Answer, header_line
 from gateway.outlets.http.conditional import MAX_WAIT_S
 from gateway.outlets.http.parameters import filter_of, limit_of, parse_query, wait_of
 from gateway.outlets.http.questions import Asked, NotInMemory
+from gateway.outlets.http.sieve import Bell, Sieves
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
@@ -24,17 +25,14 @@ _MAX_SCAN = 20_000
 _CACHE_BYTES = 4_000_000
 _HEADERS = (NO_STORE, ("Vary", "Accept"))
 
-FilterKey = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-
 
 class Ask(NamedTuple):
-    """What a query asks of the feed; `wait_s` None says nothing."""
+    """What a query asks of the feed; `wait_s` None says nothing. Equal globs are one filter, told apart from others by its identity."""
 
     since: str | None
     wait_s: float | None
     limit: int
     filter: Filter
-    key: FilterKey
 
 
 class Found(NamedTuple):
@@ -62,7 +60,8 @@ class Feed:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._found: dict[tuple[Form, int, FilterKey, int], Found] = {}
+        self.sieves = Sieves(journal)
+        self._found: dict[tuple[Form, int, Filter, int], Found] = {}
         self._found_bytes = 0
         self._found_head = -1
 
@@ -89,7 +88,7 @@ class Feed:
         if self.journal.head != self._found_head:
             self._found.clear()
             self._found_head, self._found_bytes = self.journal.head, 0
-        found = self._found.get((form, after, ask.key, ask.limit))
+        found = self._found.get((form, after, ask.filter, ask.limit))
         if found is None:
             found = self._find_now(form, after, ask.filter, ask.limit)
             if found is not None:
@@ -98,11 +97,12 @@ class Feed:
 
     def _keep(self, form: Form, after: int, ask: Ask, found: Found) -> None:
         if self._found_bytes < _CACHE_BYTES:
-            self._found[(form, after, ask.key, ask.limit)] = found
+            self._found[(form, after, ask.filter, ask.limit)] = found
             self._found_bytes += len(found.data) + 500
 
     def _find_now(self, form: Form, after: int, filter: Filter, limit: int) -> Found | None:
         bodies: list[bytes] = []
+        wanted = Wanted(filter)
         scanned = 0
         while len(bodies) < limit and scanned < _MAX_SCAN:
             entries = self.journal.recent(after, _chunk(filter, limit))
@@ -111,19 +111,20 @@ class Feed:
             if not entries:
                 break
             scanned += len(entries)
-            after = _take(entries, filter, limit, bodies)
+            after = _take(entries, wanted, limit, bodies)
         return self._found_of(form, bodies, after)
 
     async def _find(self, form: Form, after: int, filter: Filter, limit: int) -> Found:
         """Looks for up to `limit` passing changes, through at most `_MAX_SCAN` rows: nobody holds the loop or the disk for long."""
         bodies: list[bytes] = []
+        wanted = Wanted(filter)
         scanned = 0
         while len(bodies) < limit and scanned < _MAX_SCAN:
             entries = await self.journal.read(after, _chunk(filter, limit))
             if not entries:
                 break
             scanned += len(entries)
-            after = _take(entries, filter, limit, bodies)
+            after = _take(entries, wanted, limit, bodies)
         return self._found_of(form, bodies, after)
 
     def _found_of(self, form: Form, bodies: list[bytes], after: int) -> Found:
@@ -138,23 +139,30 @@ class FeedQuestion:
         after: the seq after which it asks; None asks only for the head's cursor.
     """
 
-    __slots__ = ("_after", "_ask", "_feed", "extra", "wait_s")
+    __slots__ = ("_after", "_ask", "_bell", "_feed", "_taken", "extra", "wait_s")
 
     is_lasting = False  # `now` is another place each time, and a cursor is gone one day
 
     def __init__(self, feed: Feed, ask: Ask, after: int | None, wait_s: float, extra: bytes) -> None:
         self._feed, self._ask, self._after = feed, ask, after
         self.wait_s, self.extra = wait_s, extra
+        self._bell: Bell | None = None
+        self._taken = 0  # the head when the bell was
 
     def key(self) -> Hashable:
-        return self._after, self._ask.key, self._ask.limit, self.extra
+        return self._after, self._ask.filter, self._ask.limit, self.extra
 
     def bell(self) -> asyncio.Event:
-        return self._feed.journal.moved()
+        self._skip()
+        if self._ask.filter.is_open:
+            return self._feed.journal.moved()
+        self._bell, self._taken = self._feed.sieves.bell(self._ask.filter), self._feed.journal.head
+        return self._bell
 
     def look(self, *, may_wait: bool) -> Answer | None:
         if self._after is None:
             return self._head_only()
+        self._skip()
         found = self._feed.look_now(json_form, self._after, self._ask)
         if found is None:
             raise NotInMemory
@@ -163,6 +171,7 @@ class FeedQuestion:
     async def fetch(self, *, may_wait: bool) -> Answer | None:
         if self._after is None:
             return self._head_only()
+        self._skip()
         return self._weigh(await self._feed.look(json_form, self._after, self._ask), may_wait)
 
     def _weigh(self, found: Found, may_wait: bool) -> Answer | None:
@@ -170,6 +179,11 @@ class FeedQuestion:
             return Answer(200, found.data, JSON, _HEADERS)
         self._after = found.after  # what was looked at and does not pass need not be looked at again
         return None
+
+    def _skip(self) -> None:
+        """What the bell has been silent about need not be looked at."""
+        if self._bell is not None and self._after is not None:
+            self._after = self._bell.skip(self._after, self._taken)
 
     def _head_only(self) -> Answer:
         return Answer(200, json_form([], self._feed.journal.cursor(), False), JSON, _HEADERS)
@@ -206,9 +220,7 @@ def parse_ask(raw_query: str) -> Ask:
     """
     values = parse_query(raw_query)
     since = values["since"][-1] if "since" in values else None
-    filter = filter_of(values)
-    key = (filter.things, filter.properties, filter.types)
-    return Ask(since, wait_of(values), limit_of(values, DEFAULT_LIMIT, MAX_LIMIT), filter, key)
+    return Ask(since, wait_of(values), limit_of(values, DEFAULT_LIMIT, MAX_LIMIT), filter_of(values))
 
 
 def _granted(asked: Asked, ask: Ask) -> tuple[float, bytes]:
@@ -228,10 +240,10 @@ def _chunk(filter: Filter, limit: int) -> int:
     return min(_CHUNK, limit) if filter.is_open else _CHUNK
 
 
-def _take(entries: list[Entry], filter: Filter, limit: int, bodies: list[bytes]) -> int:
+def _take(entries: list[Entry], wanted: Wanted, limit: int, bodies: list[bytes]) -> int:
     """Adds the passing bodies up to `limit`; the seq up to which entries were looked at."""
     for entry in entries:
-        if filter.passes(entry):
+        if wanted.passes(entry):
             bodies.append(entry.body)
             if len(bodies) == limit:
                 return entry.seq

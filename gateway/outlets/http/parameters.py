@@ -3,6 +3,7 @@
 from functools import lru_cache
 from itertools import chain
 from typing import Final
+from weakref import WeakValueDictionary
 
 from yarl import URL
 
@@ -17,6 +18,8 @@ Parameters = dict[str, list[str]]
 _MAX_GLOBS: Final = 64
 _MAX_COSTLY: Final = 16
 """Globs with `?` or `[…]` in one request: each takes a regular expression, and nobody holds the loop for long."""
+
+_filters: WeakValueDictionary[tuple[tuple[str, ...], ...], Filter] = WeakValueDictionary()
 
 
 @lru_cache(maxsize=256)
@@ -55,7 +58,7 @@ def limit_of(values: Parameters, default: int, most: int) -> int:
 
 
 def filter_of(values: Parameters) -> Filter:
-    """The filter of the repeatable globs `thing`, `property` and `type`.
+    """The filter of the repeatable globs `thing`, `property` and `type`: the same one for the same globs, as long as it is in use.
 
     Raises:
         Problem: bad-parameter.
@@ -68,7 +71,11 @@ def filter_of(values: Parameters) -> Filter:
         globs.append(tuple(given))
     if sum(map(is_costly, chain(*globs))) > _MAX_COSTLY:
         raise Problem("bad-parameter", f"at most {_MAX_COSTLY} globs may have `?` or `[`; `*` costs nothing")
-    return Filter(*globs)
+    key = tuple(globs)
+    filter = _filters.get(key)
+    if filter is None:
+        filter = _filters[key] = Filter(*globs)
+    return filter
 
 
 def bad_parameter(name: str, wanted: str) -> Problem:

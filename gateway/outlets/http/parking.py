@@ -12,14 +12,18 @@ from typing import Final, Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.outlets.http.answer import Answer
+from gateway.outlets.http.pace import Pace
 from gateway.outlets.http.problems import RETRY_SOON, Problem, of_error
 from gateway.outlets.http.questions import Question
 
 _TICK_S: Final = 0.05
 """Waits end this much late at most."""
 
-_TURN: Final = 256
-"""So many are answered in one turn of the loop, then everybody else has one."""
+_ANSWERING: Final = 8
+"""The effort of writing an answer that is there (see `pace.TURN`)."""
+
+_LOOKING: Final = 64
+"""The effort of finding out what to answer a group."""
 
 log = logging.getLogger(__name__)
 
@@ -174,16 +178,19 @@ class Lot:
     async def _keep(self, vigil: Vigil) -> None:
         await vigil.bell.wait()
         del self._vigils[vigil.bell]
+        pace = Pace()
         for group in vigil.groups.values():
-            await self._settle(group)
+            await self._settle(group, pace)
 
-    async def _settle(self, group: Group) -> None:
+    async def _settle(self, group: Group, pace: Pace) -> None:
         """Answers a group, or lets it wait for the next bell."""
         while group.members:
+            if pace.spend(_LOOKING):
+                await asyncio.sleep(0)
             bell = group.question.bell()  # taken before looking, so that no ringing is missed
             answer = await _ask(group.question, may_wait=True)
             if answer is not None:
-                await self._answer(group, list(group.members), answer)
+                await self._answer(group, list(group.members), answer, pace)
             elif not bell.is_set():
                 self._wait_on(self._vigil(bell), group)
                 return
@@ -200,12 +207,12 @@ class Lot:
         for parked in group.members:
             parked.group = there
 
-    async def _answer(self, group: Group, members: Iterable[Parked], answer: Answer) -> None:
-        for number, parked in enumerate(members, 1):
+    async def _answer(self, group: Group, members: Iterable[Parked], answer: Answer, pace: Pace) -> None:
+        for parked in members:
             if parked.group is group:
                 self.release(parked)
                 parked.answer(answer, group.question.extra)
-            if number % _TURN == 0:
+            if pace.spend(_ANSWERING):
                 await asyncio.sleep(0)
 
     # -- the end of the wait -----------------------------------------------------------------------------------------
@@ -227,15 +234,18 @@ class Lot:
 
     async def _let_go(self, until: float) -> None:
         """Gives everybody whose wait ends by the tick `until` the answer that there is at its end."""
+        pace = Pace()
         while due := [parked for tick, those in self._ticks.items() if tick <= until for parked in those]:
             by_group: dict[Group, list[Parked]] = {}
             for parked in due:
                 assert parked.group is not None, "who has a tick has a group"
                 by_group.setdefault(parked.group, []).append(parked)
             for group, members in by_group.items():
+                if pace.spend(_LOOKING):
+                    await asyncio.sleep(0)
                 answer = await _ask(group.question, may_wait=False)
                 assert answer is not None, "whoever may not wait is answered"
-                await self._answer(group, members, answer)
+                await self._answer(group, members, answer, pace)
 
     # -- everybody at once -------------------------------------------------------------------------------------------
 

@@ -103,7 +103,8 @@ class HttpOutlet:
         self._doors: Doors | None = None
         self._servers: list[asyncio.Server] = []
         self._document: Shown | None = None
-        feed = Feed(journal)
+        self._feed = feed = Feed(journal)
+        self._sifting: asyncio.Task[None] | None = None
         self._streams = Streams(feed)
         self._router = Router((
             *table.thing_routes(Things(journal, state, sources, Setting(commands))),
@@ -127,6 +128,7 @@ class HttpOutlet:
         loop = asyncio.get_running_loop()
         self._handover = Handover(partial(self._make_connections, loop), self._clients)
         self._doors = Doors(self._router, self._guard, self._hosts, self._lot, self._handover, self._clock)
+        self._sifting = loop.create_task(self._feed.sieves.run(), name="http-sieves")
         handshake_s = settings.header_timeout_s if tls else None
         for sock in sockets:
             self._servers.append(
@@ -147,6 +149,9 @@ class HttpOutlet:
             await self._doors.stop()
         if self._handover is not None:
             await self._handover.stop(GRACE_S)
+        if self._sifting is not None:
+            self._sifting.cancel()
+            await asyncio.gather(self._sifting, return_exceptions=True)
         self._servers.clear()
 
     @property

@@ -9,6 +9,7 @@ from gateway.outlets.http.answer import NO_STORE, Answer, drain, head_of, wall_s
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.changes import Ask, Feed, parse_ask
 from gateway.outlets.http.clients import CLOSE_LINE
+from gateway.outlets.http.pace import Turns
 from gateway.outlets.http.problems import of_error
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Streams:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
+        self._turns = Turns()
         self.open = 0
         self.cut = 0
 
@@ -59,9 +61,12 @@ class Streams:
     async def _flow(self, call: Call, stream: "_Stream", after: int, ask: Ask) -> bool:
         """Writes what comes. True at an end of ours, False when the client takes nothing any more."""
         journal, loop = self._feed.journal, asyncio.get_running_loop()
+        bell, taken = self._feed.sieves.stream_bell(ask.filter), journal.head
         quiet_s = loop.time() + KEEP_ALIVE_S
         while call.may_go_on():
-            moved = journal.moved()
+            after = bell.skip(after, taken)
+            if bell.is_set():
+                bell, taken = self._feed.sieves.stream_bell(ask.filter), journal.head
             try:
                 after, has_more, data = (await self._feed.look(event_form, after, ask))[1:]
             except CursorGone:  # the floor went past a reader that was too slow
@@ -74,9 +79,9 @@ class Streams:
                     return False
                 quiet_s = loop.time() + KEEP_ALIVE_S
             if has_more:
-                await asyncio.sleep(0)  # from the ring and into the socket nothing waits: others have their turn here
+                await self._turns.next()  # from the ring and into the socket nothing waits: others have their turn here
             else:
-                await call.wait(moved, quiet_s)
+                await call.wait(bell, quiet_s)
         return True
 
 
@@ -93,6 +98,8 @@ class _Stream:
         answer = Answer(200, b"", EVENT_STREAM, (*_HEADERS, *chunked), has_length=False)
         cast("Connection", self._request.protocol).begin_stream()
         if self._request.transport is not None:
+            # What the kernel does not take has to be gone before anything more is looked for: for a deaf reader nothing is done.
+            self._request.transport.set_write_buffer_limits(high=1, low=0)
             head = head_of(answer, CLOSE_LINE, wall_s())
             self._request.transport.write(head + (self._framed(_chunk(data)) if data else b""))
 

@@ -7,11 +7,15 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway.outlets.http.answer import Answer
+from gateway.outlets.http.pace import TURN
+from gateway.outlets.http.parking import _LOOKING, Group, Lot
 from tests.outlets.http.house import House, Settings, open_house
 from tests.outlets.http.wire import Wire
 from tests.support.wait import until
@@ -132,3 +136,56 @@ async def test_many_parked_on_one_resource_all_see_it_change(house: House, http:
         answers = [await client.answer() for client in clients]
         assert {(status, headers["etag"] != tag) for status, headers, _ in answers} == {(200, True)}
         assert len({body for _, _, body in answers}) == 1
+
+
+class _Asked:
+    """A question of its own kind, of which it is known how often it was looked at."""
+
+    extra, is_lasting, looks = b"", False, 0
+
+    def __init__(self, bell: asyncio.Event, wait_s: float) -> None:
+        self._bell, self.wait_s = bell, wait_s
+
+    def key(self) -> int:
+        return id(self)
+
+    def bell(self) -> asyncio.Event:
+        return self._bell
+
+    def look(self, *, may_wait: bool) -> Answer | None:
+        raise NotImplementedError
+
+    async def fetch(self, *, may_wait: bool) -> Answer:
+        _Asked.looks += 1
+        return Answer(200)
+
+
+class _Waiting:
+    """One who waits."""
+
+    group: Group | None = None
+    tick = 0
+
+    def answer(self, answer: Answer, extra: bytes) -> None:
+        pass
+
+    def refusal(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("end", ["a change", "the end of their wait"])
+async def test_many_who_ask_different_things_leave_turns_of_the_loop_to_others(end: str) -> None:
+    """Nobody's poll waits until a crowd has been answered."""
+    lot, bell, _Asked.looks = Lot(1000), asyncio.Event(), 0
+    for _ in range(500):
+        lot.park(_Waiting(), _Asked(bell, 60 if end == "a change" else 0.1))
+    if end == "a change":
+        bell.set()
+    looks = [0]
+    while lot.taken:
+        await asyncio.sleep(0)
+        looks.append(_Asked.looks)
+    assert _Asked.looks == 500
+    assert max(now - before for before, now in pairwise(looks)) <= TURN // _LOOKING + 1
+    lot.close()
+    await lot.closed()

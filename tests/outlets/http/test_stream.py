@@ -6,13 +6,22 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import pairwise
+from typing import Any
 
 import httpx
 import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 
+from gateway.outlets.http import stream
 from gateway.outlets.http.accept import wants_stream
+from gateway.outlets.http.changes import Ask, Feed, Form, Found
+from gateway.outlets.http.door import Door
+from gateway.outlets.http.pace import TURN
+from gateway.outlets.http.sieve import _STREAMING
 from tests.outlets.http.house import House
+from tests.outlets.http.wire import Wire
 from tests.support.wait import until
 
 FEED = "/api/v1/changes"
@@ -110,7 +119,6 @@ async def test_a_quiet_stream_says_that_it_lives(
 async def test_a_reader_that_the_floor_passes_is_told_of_the_gap(house: House, http: httpx.AsyncClient) -> None:
     """It was connected, and slower than the journal was trimmed: a `journal.gap` says what it has lost."""
     from gateway.core.errors import CursorGone
-    from gateway.outlets.http.changes import Feed
 
     journal = house.core.journal
     look, calls = Feed.look, []
@@ -168,6 +176,79 @@ async def test_a_reader_that_takes_nothing_is_cut_and_slows_nobody(
     feed = await http.get(FEED, params={"since": "oldest", "limit": 1000})
     assert feed.status_code == 200
     sock.close()
+
+
+async def test_for_a_reader_that_takes_nothing_nothing_is_looked_for(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as its socket is full; once it reads again, it gets everything in order."""
+    looks = []
+    look = Feed.look
+
+    async def counting(self: Feed, form: Form, after: int, ask: Ask) -> Found:
+        looks.append(after)
+        return await look(self, form, after, ask)
+
+    monkeypatch.setattr(Feed, "look", counting)
+    async with Wire(house.port, house.secrets["all"]) as client:
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        client.get(FEED, *(f"{name}: {value}" for name, value in SSE.items()))
+        await until(lambda: house.outlet.status()["streams"] == 1)
+        journal = house.core.journal
+        begin = journal.head
+        assert house.outlet._handover is not None
+        assert house.outlet._handover._connections is not None
+        (connection,) = house.outlet._handover._connections.connections
+        transport = connection.transport
+        assert transport is not None
+        while not transport.get_write_buffer_size():  # as long as the kernel takes it
+            before = len(looks)
+            await journal.committed(journal.append("event.raised", thing="hall", name="x", value="x" * 8000).seq)
+            await until(lambda before=before: len(looks) > before or transport.get_write_buffer_size())  # type: ignore[misc]
+        before = len(looks)
+        for number in range(10):
+            await journal.committed(journal.append("event.raised", thing="hall", name="x", value=number).seq)
+        assert len(looks) == before, "ten changes later nobody has looked for it"
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        seqs: list[int] = []
+        async with asyncio.timeout(20):
+            while not seqs or seqs[-1] < journal.head:
+                line = await client.reader.readline()
+                if line.startswith(b"data: "):
+                    seqs.append(json.loads(line[6:])["seq"])
+        assert seqs == list(range(begin + 1, journal.head + 1))
+
+
+async def test_parked_requests_are_answered_before_streams(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the streams have waited for longer; and of the streams few are served in one turn of the loop."""
+    order: list[str] = []
+    answer, write = Door.answer, stream._Stream.write
+
+    def answering(self: Door, *args: Any) -> None:
+        order.append("parked")
+        answer(self, *args)
+
+    async def writing(self: stream._Stream, chunk: bytes) -> bool:
+        order.append("stream")
+        return await write(self, chunk)
+
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(Wire(house.port, house.secrets["all"])) for _ in range(80)]
+        for client in clients[:60]:
+            client.get(FEED, *(f"{name}: {value}" for name, value in SSE.items()))
+        await until(lambda: house.outlet.status()["streams"] == 60)
+        for number, client in enumerate(clients[60:]):
+            client.get(f"{FEED}?since=now&wait=60&property={'temperature' if number % 2 else '*'}")
+        await until(lambda: house.outlet.status()["parked"] == 80)
+        monkeypatch.setattr(Door, "answer", answering)
+        monkeypatch.setattr(stream._Stream, "write", writing)
+        house.report(temperature=25.0)
+        served = [0]
+        while len(order) < 80:
+            await asyncio.sleep(0)
+            served.append(order.count("stream"))
+        assert order == ["parked"] * 20 + ["stream"] * 60
+        assert max(now - before for before, now in pairwise(served)) <= TURN // _STREAMING + 1
 
 
 @pytest.mark.parametrize(
