@@ -48,7 +48,7 @@ class Clock:
         self._not_before_s = newest_s or 0.0
         self._looked_s = float("-inf")
         self._is_synchronised = False
-        self._offset_s = self._wall_offset_s()
+        self._offset_s = self.wall_s() - self._boot_s()
 
     def wall_s(self) -> float:
         """Seconds since 1970."""
@@ -85,16 +85,13 @@ class Clock:
 
     def take_step(self) -> float | None:
         """The seconds by which the wall clock was set since the last call, None if it was not."""
-        offset_s = self._wall_offset_s()
+        offset_s = self.wall_s() - self._boot_s()
         step_s = offset_s - self._offset_s
-        if abs(step_s) < STEP_S:
+        if -STEP_S < step_s < STEP_S:
             return None
         self._offset_s = offset_s
         self._looked_s, self._is_synchronised = float("-inf"), False
         return step_s
-
-    def _wall_offset_s(self) -> float:
-        return self.wall_s() - self._boot_s()
 
     def _boot_s(self) -> float:
         """Seconds since this boot, those too in which the machine was suspended and the monotonic clock stood still."""

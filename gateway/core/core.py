@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.alerts import Alerts
-from gateway.core.change import Change, Entry
+from gateway.core.change import ALERT_TYPES, AVAILABILITY_CHANGED, COMMAND_TYPES, Change, Entry
 from gateway.core.clock import Clock, format_time
 from gateway.core.commands import Commands
 from gateway.core.cursors import Cursors
@@ -111,8 +111,10 @@ class Core:
         Args:
             links: the links there are now; things of others are offline until another link brings them.
         """
-        for fold in (self.state.fold, self.commands.fold, self.alerts.fold, self._fold_snapshot):
-            self.journal.on_change(fold)
+        self.journal.on_change(self.state.fold)
+        self.journal.on_change(self.commands.fold, (AVAILABILITY_CHANGED, *COMMAND_TYPES))
+        self.journal.on_change(self.alerts.fold, ALERT_TYPES)
+        self.journal.on_change(self._fold_snapshot)
         self.store.on_damaged = self._on_damaged
         self.sources.on_report = self.commands.reported
         self.sources.is_awaited = self.commands.is_awaited
