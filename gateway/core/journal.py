@@ -376,10 +376,10 @@ class Journal:
         if self._is_publishing:
             return  # a listener has appended: the outer call goes on with it
         self._is_publishing = True
-        before = self.head
+        before, waiting = self.head, self._waiting
         try:
-            while self._waiting and self._waiting[0][0].seq <= self._may_be_seen:
-                change, entry = self._waiting.popleft()
+            while waiting and waiting[0][0].seq <= self._may_be_seen:
+                change, entry = waiting.popleft()
                 self._ring.append(entry)
                 self.head = entry.seq
                 self._bells.ring_for(entry)

@@ -197,7 +197,7 @@ class State:
         elif thing is None:
             return
         elif type in (PROPERTY_CHANGED, PROPERTY_REPORTED):
-            self._fold_value(self._record(thing, entry.name, change), change)
+            self._fold_value(thing.properties.get(entry.name) or self._discover(thing, entry.name, change), change)
         elif type == AVAILABILITY_CHANGED:
             thing.availability = "online" if change.value == "online" else "offline"
             thing.reason = None if change.reason is UNSET else change.reason
@@ -250,13 +250,11 @@ class State:
                 record.definition = defined
                 record.touch(change.seq)
 
-    def _record(self, thing: Thing, name: str, change: Change) -> Record:
-        record = thing.properties.get(name)
-        if record is None:
-            said = thing.description.properties.get(name)
-            first = None if change.value is UNSET else change.value
-            definition = define(name, first, said, self._rules.property(thing.id, name))
-            record = thing.properties[name] = Record(definition, change.seq, first)
+    def _discover(self, thing: Thing, name: str, change: Change) -> Record:
+        said = thing.description.properties.get(name)
+        first = None if change.value is UNSET else change.value
+        definition = define(name, first, said, self._rules.property(thing.id, name))
+        record = thing.properties[name] = Record(definition, change.seq, first)
         return record
 
     @staticmethod
