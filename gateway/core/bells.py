@@ -16,19 +16,28 @@ class Bells:
 
     def __init__(self) -> None:
         self._events: dict[Filter, asyncio.Event] = {}
+        self._unwanted: set[tuple[str, str, str]] = set()
+        """Kinds of changes (type, thing, name) that nobody waits for who waits now: most come again and again."""
         self._passed = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def event(self, filter: Filter) -> asyncio.Event:
         """The event that is set at the next change that passes, and some time after one that does not."""
-        return self._events.setdefault(filter, asyncio.Event())
+        event = self._events.get(filter)
+        if event is None:
+            event = self._events[filter] = asyncio.Event()
+            self._unwanted.clear()
+        return event
 
     def ring_for(self, entry: Entry) -> None:
         """A change has become visible; it can be read as soon as this turn of the loop is over."""
         if not self._events:
             return
-        for filter in [one for one in self._events if one.passes(entry)]:
-            self._events.pop(filter).set()
+        kind = entry.type, entry.thing, entry.name
+        if kind not in self._unwanted:
+            for filter in [one for one in self._events if one.passes(entry)]:
+                self._events.pop(filter).set()
+            self._unwanted.add(kind)
         self._passed += 1
         if self._passed >= PATIENCE_ROWS:
             self._ring_all()
@@ -39,6 +48,7 @@ class Bells:
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._passed = None, 0
+        self._unwanted.clear()
         events, self._events = self._events, {}
         for event in events.values():
             event.set()

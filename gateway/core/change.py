@@ -21,6 +21,9 @@ CLOCK_SET: Final = "clock.set"
 JOURNAL_GAP: Final = "journal.gap"
 COMMAND_STATES: Final = ("accepted", "sent", "confirmed", "rejected", "failed", "expired", "superseded")
 
+COMMAND_TYPES: Final = tuple(f"command.{state}" for state in COMMAND_STATES)
+ALERT_TYPES: Final = (ALERT_RAISED, ALERT_ACKNOWLEDGED, ALERT_CLEARED)
+
 TYPES: Final = (
     PROPERTY_CHANGED,
     PROPERTY_REPORTED,
@@ -28,10 +31,8 @@ TYPES: Final = (
     THING_REMOVED,
     AVAILABILITY_CHANGED,
     EVENT_RAISED,
-    *(f"command.{state}" for state in COMMAND_STATES),
-    ALERT_RAISED,
-    ALERT_ACKNOWLEDGED,
-    ALERT_CLEARED,
+    *COMMAND_TYPES,
+    *ALERT_TYPES,
     CLOCK_SET,
     JOURNAL_GAP,
 )
@@ -66,13 +67,14 @@ class Change(msgspec.Struct, omit_defaults=True):
     mono_ms: int | UnsetType = UNSET
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A change as readers get it: what filters look at, and the finished JSON, shared by all of them."""
 
-    __slots__ = ("body", "name", "seq", "thing", "type")
-
-    def __init__(self, seq: int, type: str, thing: str, name: str, body: bytes) -> None:
-        self.seq, self.type, self.thing, self.name, self.body = seq, type, thing, name, body
+    seq: int
+    type: str
+    thing: str
+    name: str
+    body: bytes
 
     def __repr__(self) -> str:
         return f"Entry({self.seq}, {self.type}, {self.thing}/{self.name})"

@@ -48,15 +48,13 @@ class Clock:
         self._not_before_s = newest_s or 0.0
         self._looked_s = float("-inf")
         self._is_synchronised = False
-        self._offset_s = self._wall_offset_s()
+        self._offset_s = self.wall_s() - self._boot_s()
 
-    def wall_s(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
+    wall_s = staticmethod(time.time)
+    """Seconds since 1970."""
 
-    def mono_s(self) -> float:
-        """Seconds of a clock that nobody sets, since this boot."""
-        return time.monotonic()
+    mono_s = staticmethod(time.monotonic)
+    """Seconds of a clock that nobody sets, since this boot."""
 
     def call_at(self, mono_s: float, callback: Callable[[], None]) -> Timer:
         """Calls back in the running loop when the monotonic clock has reached `mono_s`."""
@@ -85,16 +83,13 @@ class Clock:
 
     def take_step(self) -> float | None:
         """The seconds by which the wall clock was set since the last call, None if it was not."""
-        offset_s = self._wall_offset_s()
+        offset_s = self.wall_s() - self._boot_s()
         step_s = offset_s - self._offset_s
-        if abs(step_s) < STEP_S:
+        if -STEP_S < step_s < STEP_S:
             return None
         self._offset_s = offset_s
         self._looked_s, self._is_synchronised = float("-inf"), False
         return step_s
-
-    def _wall_offset_s(self) -> float:
-        return self.wall_s() - self._boot_s()
 
     def _boot_s(self) -> float:
         """Seconds since this boot, those too in which the machine was suspended and the monotonic clock stood still."""

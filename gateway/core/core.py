@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.alerts import Alerts
-from gateway.core.change import Change, Entry
+from gateway.core.change import ALERT_TYPES, AVAILABILITY_CHANGED, COMMAND_TYPES
 from gateway.core.clock import Clock, format_time
 from gateway.core.commands import Commands
 from gateway.core.cursors import Cursors
@@ -111,8 +111,10 @@ class Core:
         Args:
             links: the links there are now; things of others are offline until another link brings them.
         """
-        for fold in (self.state.fold, self.commands.fold, self.alerts.fold, self._fold_snapshot):
-            self.journal.on_change(fold)
+        self.journal.on_change(self.state.fold)
+        self.journal.on_change(self.commands.fold, (AVAILABILITY_CHANGED, *COMMAND_TYPES))
+        self.journal.on_change(self.alerts.fold, ALERT_TYPES)
+        self.journal.on_change(self.snapshots.fold)
         self.store.on_damaged = self._on_damaged
         self.sources.on_report = self.commands.reported
         self.sources.is_awaited = self.commands.is_awaited
@@ -140,10 +142,6 @@ class Core:
                     await self.store.flush()
                     self.snapshots.save()
         await self.journal.close()
-
-    def _fold_snapshot(self, change: Change, entry: Entry) -> None:
-        if self.snapshots.is_due():
-            self.snapshots.save()
 
     def _on_damaged(self, error: JournalDamaged) -> None:
         log.error("journal: %s is damaged: %s", error.path, error.what)

@@ -7,7 +7,7 @@ journal goes on behind the block, and its first row is a `journal.gap`.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from gateway.core.change import (
     CLOCK_SET,
     EVERYTHING,
     JOURNAL_GAP,
+    TYPES,
     Change,
     Entry,
     Filter,
@@ -63,8 +64,9 @@ class Journal:
     def __init__(self, store: Store, clock: Clock, *, lost: str = "") -> None:
         self._store = store
         self._clock = clock
-        self._listeners: list[Listener] = []
-        self._moved = asyncio.Event()
+        self._listeners: list[tuple[Listener, Collection[str]]] = []
+        self._listeners_of: dict[str, list[Listener]] = {}
+        self._moved: asyncio.Event | None = None
         self._bells = Bells()
         self._waiting: deque[tuple[Change, Entry]] = deque()
         self._is_publishing = False
@@ -108,7 +110,7 @@ class Journal:
     async def room(self) -> None:
         """Returns when the journal can take more."""
         while self.is_full:
-            moved = self._moved
+            moved = self.moved()
             if self._store.durability == "card":
                 await self._flush()
             else:
@@ -137,25 +139,15 @@ class Journal:
             mono_s: the monotonic time of it, where the driver knows better than now.
             urgent: commit at once (commands).
         """
-        self._look_at_clock()
-        fields: dict[str, Any] = {}
-        if thing:
-            fields["thing"] = thing
-        if name:
-            fields["name"] = name
-        if value is not UNSET:
-            fields["value"] = value
-        if unit:
-            fields["unit"] = unit
-        if quality:
-            fields["quality"] = quality
-        if reason:
-            fields["reason"] = reason
-        if cause:
-            fields["cause"] = cause
-        if command:
-            fields["command"] = command
-        return self._append(type, fields, time_s=time_s, mono_s=mono_s, urgent=urgent)
+        step_s = self._clock.take_step()
+        if step_s is not None:
+            self._say_clock_set(step_s)
+        change = Change(
+            self._last + 1, "", type, "", thing or UNSET, name or UNSET, value, unit or UNSET, quality or UNSET, reason or UNSET,
+            cause or UNSET, command or UNSET,
+        )  # fmt: skip
+        self._append(change, time_s=time_s, mono_s=mono_s, urgent=urgent)
+        return change
 
     def with_next_commit(self, sql: str, params: tuple[Any, ...]) -> None:
         """A statement in the same commit as the change appended just before or after."""
@@ -164,7 +156,7 @@ class Journal:
     async def committed(self, seq: int) -> None:
         """Returns when readers may see `seq`."""
         while self.head < seq:
-            await self._moved.wait()
+            await self.moved().wait()
 
     async def written(self, seq: int) -> None:
         """Returns when `seq` is in the file. That is the same as `committed`, except with `card`, where readers see more than that."""
@@ -172,9 +164,13 @@ class Journal:
         if self._committed < seq:
             await self._flush()
 
-    def on_change(self, listener: Listener) -> None:
-        """Calls `listener` with each change that becomes visible, in order of seq, before any reader wakes. It must not raise."""
-        self._listeners.append(listener)
+    def on_change(self, listener: Listener, types: Collection[str] = TYPES) -> None:
+        """Calls `listener` with each change of these types that becomes visible, in order of seq, before any reader wakes.
+
+        It must not raise. Those who have asked first are called first.
+        """
+        self._listeners.append((listener, types))
+        self._listeners_of.clear()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -184,7 +180,11 @@ class Journal:
         With a filter, it is set when a change comes that passes; after others, `bells.PATIENCE_S` later at the latest: readers that want
         little are not woken at every change, and their cursors move nevertheless.
         """
-        return self._moved if filter.is_open else self._bells.event(filter)
+        if not filter.is_open:
+            return self._bells.event(filter)
+        if self._moved is None:
+            self._moved = asyncio.Event()
+        return self._moved
 
     def recent(self, after: int, limit: int) -> list[Entry] | None:
         """Changes after `after` from memory, oldest first, at most `limit`; None when they have to be read from disk.
@@ -311,38 +311,32 @@ class Journal:
             await asyncio.Event().wait()  # the journal's owner has heard of it, and ends all that waits here
 
     def _append(
-        self,
-        type: str,
-        fields: dict[str, Any],
-        *,
-        time_s: float | None = None,
-        mono_s: float | None = None,
-        urgent: bool,
-    ) -> Change:
+        self, change: Change, *, time_s: float | None = None, mono_s: float | None = None, urgent: bool
+    ) -> None:
+        """Puts the next change, which lacks but its id and its times, into the next commit."""
         clock = self._clock
         now_mono_s = clock.mono_s()
         if time_s is None:
             time_s = clock.wall_s() - (now_mono_s - mono_s if mono_s is not None else 0.0)
         if clock.condition != "set":
-            fields["boot"] = clock.boot
-            fields["mono_ms"] = int((mono_s if mono_s is not None else now_mono_s) * 1000)
-        self._last += 1
-        seq = self._last
+            change.boot = clock.boot
+            change.mono_ms = int((mono_s if mono_s is not None else now_mono_s) * 1000)
+        self._last = seq = change.seq
         if seq + BLOCK // 2 >= self._reserved:
             self._reserve()
             urgent = urgent or self._store.durability == "card"
-        change = Change(seq=seq, id=f"{self.epoch}-{seq}", type=type, time=format_time(time_s), **fields)
+        change.id, change.time = f"{self.epoch}-{seq}", format_time(time_s)
         entry = entry_of(change, encode(change))
         self._waiting.append((change, entry))
         self._store.add_row(seq, entry.body, urgent=urgent)
         if self._store.durability == "card" and len(self._waiting) == 1:
             # In a later turn, so that no listener is called from within an append; all of this turn's changes go together.
             asyncio.get_running_loop().call_soon(self._publish)
-        return change
 
     def _append_gap(self, first: int, last: int, reason: str) -> None:
         log.warning("journal: goes on at %d; %s", self._last + 1, reason)
-        self._append(JOURNAL_GAP, {"first": first, "last": last, "reason": reason}, urgent=True)
+        gap = Change(self._last + 1, "", JOURNAL_GAP, "", first=first, last=last, reason=reason)
+        self._append(gap, urgent=True)
 
     def _reserve(self) -> None:
         """Takes the next block, durably before any of its seqs is seen."""
@@ -354,21 +348,22 @@ class Journal:
     def _has_reserved(self, reserved: int) -> None:
         self._durably_reserved = reserved
 
-    def _look_at_clock(self) -> None:
+    def _say_clock_set(self, step_s: float) -> None:
         clock = self._clock
-        step_s = clock.take_step()
-        if step_s is None:
-            return
         offset_ms, condition = round(step_s * 1000), clock.condition
         log.info("clock: it was set by %+.3f s and is %s now", step_s, condition)
         # Whatever the clock is from now on: the boot tells which rows it was wrong for.
-        fields = {
-            "offset_ms": offset_ms,
-            "reason": condition,
-            "boot": clock.boot,
-            "mono_ms": int(clock.mono_s() * 1000),
-        }
-        change = self._append(CLOCK_SET, fields, urgent=False)
+        change = Change(
+            self._last + 1,
+            "",
+            CLOCK_SET,
+            "",
+            offset_ms=offset_ms,
+            reason=condition,
+            boot=clock.boot,
+            mono_ms=int(clock.mono_s() * 1000),
+        )
+        self._append(change, urgent=False)
         self.clock_sets.append(ClockSet(change.seq, clock.boot, offset_ms, condition))
         self._store.add_statements(("INSERT INTO clock_sets VALUES (?, ?, ?, ?)", self.clock_sets[-1]))
 
@@ -381,21 +376,25 @@ class Journal:
         if self._is_publishing:
             return  # a listener has appended: the outer call goes on with it
         self._is_publishing = True
-        before = self.head
+        before, waiting = self.head, self._waiting
         try:
-            while self._waiting and self._waiting[0][0].seq <= self._may_be_seen:
-                change, entry = self._waiting.popleft()
+            while waiting and waiting[0][0].seq <= self._may_be_seen:
+                change, entry = waiting.popleft()
                 self._ring.append(entry)
                 self.head = entry.seq
                 self._bells.ring_for(entry)
-                for listener in self._listeners:
+                for listener in self._listeners_of.get(entry.type) or self._listeners_to(entry.type):
                     listener(change, entry)
         finally:
             self._is_publishing = False
             self._ring.trim(self._committed)
-            if self.head != before:
-                moved, self._moved = self._moved, asyncio.Event()
+            if self.head != before and self._moved is not None:
+                moved, self._moved = self._moved, None
                 moved.set()
+
+    def _listeners_to(self, type: str) -> list[Listener]:
+        listeners = self._listeners_of[type] = [one for one, types in self._listeners if type in types]
+        return listeners
 
     @property
     def _may_be_seen(self) -> int:

@@ -5,7 +5,7 @@ import logging
 import msgspec
 
 from gateway.core.alerts import Alert, Alerts
-from gateway.core.change import decode, entry_from
+from gateway.core.change import Change, Entry, decode, entry_from
 from gateway.core.commands import Command, Commands
 from gateway.core.errors import JournalDamaged
 from gateway.core.journal import Journal
@@ -73,6 +73,7 @@ class Snapshots:
         )
         self.saved = head
 
-    def is_due(self) -> bool:
-        """Whether enough has changed since the last one."""
-        return self._journal.head - self.saved >= EVERY_ROWS
+    def fold(self, change: Change, entry: Entry) -> None:
+        """Saves one when enough has changed since the last; called after all that is saved has folded the change."""
+        if entry.seq - self.saved >= EVERY_ROWS:
+            self.save()

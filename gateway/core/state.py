@@ -161,12 +161,7 @@ class State:
         self._rules = rules
         self._cursor_of = cursor_of
         self._bells: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self._listeners: list[Callable[[Change, Entry], None]] = []
         self._snapshot: tuple[int, bytes] = (-1, b"")
-
-    def on_change(self, listener: Callable[[Change, Entry], None]) -> None:
-        """Calls `listener` after each change is folded, in order of seq. It must not raise."""
-        self._listeners.append(listener)
 
     def moved(self, thing: str) -> asyncio.Event:
         """The event that is set when this thing changes next. Take it before reading, wait on it after finding nothing new."""
@@ -189,10 +184,33 @@ class State:
 
     def fold(self, change: Change, entry: Entry) -> None:
         """Takes one committed change in; changes that speak of no thing leave the state as it is."""
-        if entry.thing:
-            self._fold_thing(change, entry)
-        for listener in self._listeners:
-            listener(change, entry)
+        id, type, seq = entry.thing, entry.type, change.seq
+        if not id:
+            return
+        thing = self.things.get(id)
+        if type == THING_REMOVED:
+            self.things.pop(id, None)
+        elif type == THING_ADDED:
+            thing = thing or Thing(id)
+            self.things[id] = thing
+            self._describe(thing, change)
+        elif thing is None:
+            return
+        elif type in (PROPERTY_CHANGED, PROPERTY_REPORTED):
+            self._fold_value(thing.properties.get(entry.name) or self._discover(thing, entry.name, change), change)
+        elif type == AVAILABILITY_CHANGED:
+            thing.availability = "online" if change.value == "online" else "offline"
+            thing.reason = None if change.reason is UNSET else change.reason
+            thing.since = change.time
+        elif not (type.startswith("command.") and self._fold_target(thing, entry, change)):
+            return
+        self.seq = seq
+        if thing is not None:
+            thing.touch(seq)
+        if self._bells:
+            bell = self._bells.pop(id, None)
+            if bell is not None:
+                bell.set()
 
     def doubt(self, thing: str, reason: str) -> None:
         """Shows nothing of a thing as live, until the changes that say so are committed; for the start."""
@@ -217,32 +235,6 @@ class State:
 
     # -- private -----------------------------------------------------------------------------------------------------
 
-    def _fold_thing(self, change: Change, entry: Entry) -> None:
-        id, seq = entry.thing, change.seq
-        thing = self.things.get(id)
-        if entry.type == THING_REMOVED:
-            self.things.pop(id, None)
-        elif entry.type == THING_ADDED:
-            thing = thing or Thing(id)
-            self.things[id] = thing
-            self._describe(thing, change)
-        elif thing is None:
-            return
-        elif entry.type in (PROPERTY_CHANGED, PROPERTY_REPORTED):
-            self._fold_value(self._record(thing, entry.name, change), change)
-        elif entry.type == AVAILABILITY_CHANGED:
-            thing.availability = "online" if change.value == "online" else "offline"
-            thing.reason = None if change.reason is UNSET else change.reason
-            thing.since = change.time
-        elif not (entry.type.startswith("command.") and self._fold_target(thing, entry, change)):
-            return
-        self.seq = seq
-        if thing is not None:
-            thing.touch(seq)
-        bell = self._bells.pop(id, None)
-        if bell is not None:
-            bell.set()
-
     def _describe(self, thing: Thing, change: Change) -> None:
         said: Mapping[str, Any] = change.value if isinstance(change.value, dict) else {}
         thing.name, thing.room, thing.link = said.get("name"), said.get("room"), said.get("link", "")
@@ -258,13 +250,11 @@ class State:
                 record.definition = defined
                 record.touch(change.seq)
 
-    def _record(self, thing: Thing, name: str, change: Change) -> Record:
-        record = thing.properties.get(name)
-        if record is None:
-            said = thing.description.properties.get(name)
-            first = None if change.value is UNSET else change.value
-            definition = define(name, first, said, self._rules.property(thing.id, name))
-            record = thing.properties[name] = Record(definition, change.seq, first)
+    def _discover(self, thing: Thing, name: str, change: Change) -> Record:
+        said = thing.description.properties.get(name)
+        first = None if change.value is UNSET else change.value
+        definition = define(name, first, said, self._rules.property(thing.id, name))
+        record = thing.properties[name] = Record(definition, change.seq, first)
         return record
 
     @staticmethod

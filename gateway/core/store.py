@@ -300,7 +300,8 @@ class Store:
                 then()
             self.on_committed(batch.rows[-1][0] if batch.rows else 0)
         finally:  # a listener's mistake must not stop the journal
-            self._tell(batch)
+            if batch.pieces:
+                self._tell(batch)
             self._arm()
 
     @staticmethod

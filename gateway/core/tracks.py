@@ -90,7 +90,7 @@ def judge(track: Track, value: Scalar, live: str, now_s: float, *, is_awaited: b
 
 def differs(new: Scalar, old: Scalar | None, deadband: float) -> bool:
     """Whether a value is another one, or for numbers with a deadband: at least so far away."""
-    if old is None or not deadband or isinstance(new, bool | str) or isinstance(old, bool | str):
+    if old is None or not deadband or isinstance(new, (bool, str)) or isinstance(old, (bool, str)):
         return new != old
     return abs(new - old) >= deadband - 1e-9
 

@@ -77,7 +77,7 @@ class JsonLines(Driver[Port]):
         self._options = options
         self._template = ThingTemplate(options.thing or link.replace("{", "{{").replace("}", "}}"))
         self._left_out = _NO_PROPERTIES | self._template.fields
-        self._candidates = Candidates(options.confirm_after if self._template.fields else 1)
+        self._candidates = Candidates(options.confirm_after)
         self._port: Port | None = None
         self._has_sent_half = False
         self._spelling: dict[tuple[str, str], tuple[str, str]] = {}
@@ -165,7 +165,8 @@ class JsonLines(Driver[Port]):
 
     def _take_fields(self, message: Fields) -> None:
         fields = message.fields
-        thing = self._template.name(fields)
+        template = self._template
+        thing = template.name(fields)
         if thing is None:
             self.intake.line("dropped", "no-thing")
             return
@@ -173,7 +174,7 @@ class JsonLines(Driver[Port]):
         if not values:
             self.intake.line("dropped", "no-values")
             return
-        if not (self.intake.knows(thing) or self._candidates.is_confirmed_by(thing, values)):
+        if template.fields and not (self.intake.knows(thing) or self._candidates.is_confirmed_by(thing, values)):
             self.intake.line("held", "unconfirmed")
             return
         self._accept_readings(thing, values, message.skipped, fields.get("n"))

@@ -25,9 +25,12 @@ class ThingTemplate:
                 raise ValueError(f"{text!r}: write each field by its name alone, as in {{model}}-{{id}}")
             self._parts.append((literal, field))
         self.fields = frozenset(field for _, field in self._parts if field is not None)
+        self._fixed = None if self.fields else "".join(literal for literal, _ in self._parts)
 
     def name(self, fields: Mapping[str, Scalar]) -> str | None:
         """The thing's name; None when one of the fields is missing."""
+        if self._fixed is not None:
+            return self._fixed
         name = ""
         for literal, field in self._parts:
             name += literal

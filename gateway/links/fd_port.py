@@ -98,8 +98,15 @@ class FdPort:
         if not data:  # ready, but nothing to read: how an unplugged adapter and a closed connection look
             self._lose("unplugged, or closed by the other end")
             return
-        if self._hear is not None:
-            self._pass_on(data, self._hear)
+        if (hear := self._hear) is not None:
+            try:
+                if hear(data):
+                    return
+                _wake(self._reader)
+            except Exception as error:  # noqa: BLE001 -- a bug of the driver's: its session ends with it
+                if self._reader is not None and not self._reader.done():
+                    self._reader.set_exception(error)
+            self._hear = None
             return
         self._held = self._held + data if self._held else data
         if len(self._held) >= _HELD_LIMIT:
@@ -111,16 +118,6 @@ class FdPort:
     def _is_gone(self) -> bool:
         """It is lost, and all that came before has been heard."""
         return bool(self._lost) and not self._held
-
-    def _pass_on(self, data: bytes, hear: Callable[[bytes], bool]) -> None:
-        try:
-            if hear(data):
-                return
-            _wake(self._reader)
-        except Exception as error:  # noqa: BLE001 -- a bug of the driver's: its session ends with it
-            if self._reader is not None and not self._reader.done():
-                self._reader.set_exception(error)
-        self._hear = None
 
     async def _writable(self) -> None:
         self._writer = self._loop.create_future()

@@ -50,3 +50,29 @@ async def test_who_falls_far_behind_is_woken_while_the_ring_still_holds_it() -> 
     assert not attic.is_set()
     found.ring_for(said("cellar"))
     assert attic.is_set()
+
+
+class CountingFilter(Filter):
+    """Knows how often it was asked."""
+
+    asked = 0
+
+    def passes(self, entry: Entry) -> bool:
+        self.asked += 1
+        return super().passes(entry)
+
+
+async def test_nobody_is_asked_twice_about_the_same_property_until_somebody_new_waits() -> None:
+    """A hundred readings a second of a thing that three webhooks do not want cost one look at three filters."""
+    found, filter = Bells(), CountingFilter(things=("attic",))
+    found.event(filter)
+    for _ in range(5):
+        found.ring_for(said("cellar"))
+    assert filter.asked == 1
+    cellar = found.event(CELLAR)
+    found.ring_for(said("cellar"))
+    assert cellar.is_set()
+    assert filter.asked == 2
+    cellar = found.event(CELLAR)
+    found.ring_for(said("cellar"))
+    assert cellar.is_set()

@@ -89,7 +89,7 @@ async def test_a_target_is_shown_beside_the_value_until_it_is_settled(tmp_path: 
 async def test_listeners_hear_what_the_state_already_shows(tmp_path: Path) -> None:
     async with living(tmp_path) as core:
         seen: list[object] = []
-        core.state.on_change(
+        core.journal.on_change(
             lambda change, entry: seen.append(
                 core.state.things["attic"].properties["t"].value if change.name == "t" else None
             )

@@ -21,10 +21,10 @@ from tests.support.wait import until_sync
 TEMPLATE = 'thing = "{model}-{id}"'
 
 RECORDINGS = [
-    pytest.param(("rtl433-json", "433mhz-2023-01-07.jsonl"), TEMPLATE, id="433mhz"),
-    pytest.param(("rtl433-json", "915mhz-2024-06-05-to-10.jsonl"), TEMPLATE, id="915mhz"),
-    pytest.param(("office-occupancy", "datatraining.txt"), 'thing = "office"', id="office"),
-    pytest.param(("house-rooms", "rooms-2016-01-11-to-03-19.csv"), 'thing = "rooms"', id="rooms"),
+    pytest.param(("rtl433-json", "433mhz-2023-01-07.jsonl"), TEMPLATE, 2, id="433mhz"),
+    pytest.param(("rtl433-json", "915mhz-2024-06-05-to-10.jsonl"), TEMPLATE, 2, id="915mhz"),
+    pytest.param(("office-occupancy", "datatraining.txt"), 'thing = "office"', 1, id="office"),
+    pytest.param(("house-rooms", "rooms-2016-01-11-to-03-19.csv"), 'thing = "rooms"', 1, id="rooms"),
 ]
 
 
@@ -82,10 +82,10 @@ def run_alone(folder: Path, file: Path, options: str) -> Told:
         return take_in(gateway, file, link)
 
 
-def run_with_readers(folder: Path, file: Path, options: str) -> Told:
-    """A replay with an MQTT subscriber and two receivers, each of which is compared with the journal."""
+def run_with_readers(folder: Path, file: Path, options: str, count: int) -> Told:
+    """A replay with an MQTT subscriber and so many receivers, each of which is compared with the journal."""
     broker, link = Broker(folder / "broker"), folder / "line"
-    receivers = [ReceiverThread(), ReceiverThread()]
+    receivers = [ReceiverThread() for _ in range(count)]
     with ExitStack() as stack:
         stack.enter_context(broker)
         for receiver in receivers:
@@ -111,13 +111,13 @@ def run_with_readers(folder: Path, file: Path, options: str) -> Told:
     return told
 
 
-@pytest.mark.parametrize(("parts", "options"), RECORDINGS)
+@pytest.mark.parametrize(("parts", "options", "receivers"), RECORDINGS)
 def test_every_reader_gets_every_change_in_order_and_twice_the_same(
-    tmp_path: Path, parts: tuple[str, ...], options: str
+    tmp_path: Path, parts: tuple[str, ...], options: str, receivers: int
 ) -> None:
     """Both metric sums add up; the same file into fresh state gives the same (thing, name, value) in the same order."""
     file = recorded(*parts)
-    first = run_with_readers(tmp_path / "first", file, options)
+    first = run_with_readers(tmp_path / "first", file, options, receivers)
     live = [c for c in first.changes if c["type"] == "property.changed" and c["quality"] == "good"]
     assert first.readings["changed"] == len(live), "each changed reading is one live change"
     assert first.lines["accepted"] > 0

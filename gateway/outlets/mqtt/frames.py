@@ -60,17 +60,13 @@ def cut(stream: bytes) -> tuple[list[Ack], list[bytes], int]:
             break
         first = stream[at]
         if first == PUBACK:
-            acks.append(_read_ack(stream, body, length))
+            if length < 2:
+                raise ProtocolError("short-puback", stream[at:after].hex())
+            acks.append((stream[body] << 8 | stream[body + 1], stream[body + 2] if length > 2 else 0))
         elif first != PINGRESP:
             others.append(stream[at:after])
         at = after
     return acks, others, at
-
-
-def _read_ack(stream: bytes, at: int, length: int) -> Ack:
-    if length < 2:
-        raise ProtocolError("short-puback", stream[at - 2 : at + length].hex())
-    return stream[at] << 8 | stream[at + 1], stream[at + 2] if length > 2 else 0
 
 
 def _read_length(stream: bytes, at: int) -> tuple[int, int]:

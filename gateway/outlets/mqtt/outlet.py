@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from gateway.core.alerts import Alerts
-from gateway.core.change import Change, Entry
+from gateway.core.change import COMMAND_TYPES, Change, Entry
 from gateway.core.clock import Clock
 from gateway.core.commands import Commands
 from gateway.core.cursors import Cursors
@@ -65,6 +65,7 @@ class Mqtt:
         self._failing = 0
         self._is_over = False
         journal.on_change(self._on_change)
+        journal.on_change(self._on_command, COMMAND_TYPES)
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -197,7 +198,10 @@ class Mqtt:
             return  # another outlet has taken our place; a listener cannot be taken back
         self._events.on_change(entry)
         self._states.on_change(change, entry)
-        self._commands.on_change(change, entry)
+
+    def _on_command(self, change: Change, entry: Entry) -> None:
+        if not self._is_over:
+            self._commands.on_change(change, entry)
 
     def _say_up(self, wire: Wire) -> None:
         now_s = self._clock.wall_s()

@@ -169,12 +169,13 @@ class States:
         thing = self._state.things.get(topic.thing)
         if thing is None:
             return b""
-        if topic.kind == AVAILABILITY:
+        kind = topic.kind
+        if kind == AVAILABILITY:
             return thing.availability.encode()
         record = thing.properties.get(topic.name)
         if record is None:
             return b""
-        if topic.kind == QUALITY:
+        if kind == QUALITY:
             return record.quality.encode()
         if record.value is None:
             return None

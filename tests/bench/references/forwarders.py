@@ -53,13 +53,15 @@ class Ours:
     name: str = "gateway"
     topic: str = "hearthgate/test/events"
     is_lossless: bool = True
+    commit_gap_ms: int = 0
 
     def absent(self) -> str:
         return ""
 
     @contextmanager
     def running(self, folder: Path, tty: str, port: int) -> Iterator[int]:
-        gateway = Gateway(folder / "gateway", config_of(folder, tty, f'urls = ["mqtt://127.0.0.1:{port}"]'))
+        config = config_of(folder, tty, f'urls = ["mqtt://127.0.0.1:{port}"]')
+        gateway = Gateway(folder / "gateway", config, journal=f"commit_gap_ms = {self.commit_gap_ms}")
         with gateway:
             until_sync(lambda: is_up(gateway), what="line and broker are there")
             yield gateway.process.pid

@@ -156,6 +156,10 @@ ROWS = (
         name="serial-cpu",
         work="CPU of carrying 1,000 lines to MQTT, journal on, three webhooks idle",
         figures=(_cpu("cpu_slow", "CPU at 100 lines a second"), _cpu("cpu_fast", "CPU at 1,000 lines a second")),
-        contenders=(Cpu(Ours()), *map(Cpu, _REFERENCES)),
+        contenders=(
+            Cpu(Ours()),
+            Cpu(Ours("gateway, with the default commit_gap_ms", commit_gap_ms=200)),
+            *map(Cpu, _REFERENCES),
+        ),
     ),
 )
