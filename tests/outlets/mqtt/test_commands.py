@@ -146,7 +146,7 @@ async def test_a_retained_set_is_not_obeyed_at_the_next_connect(house: House, br
     with Subscriber(broker.port, f"{ROOT}/#") as phone:
         phone.publish(SET, b'{"value":30,"id":"old"}', retain=True)
         async with house.running(house.outlet(broker.url, protocol=protocol)):
-            await until(lambda: [said.body for said in phone.on(f"{ROOT}/status")][-1:] == [b"online"], what="it listens")
+            await until(lambda: phone.newest(f"{ROOT}/status") == b"online", what="it listens")
             phone.publish(SET, b'{"value":20,"id":"new"}')
             assert (await outcome(phone, "new"))["state"] == "confirmed"
     assert [command.value for command in house.sent] == [20.0]
