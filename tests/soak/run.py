@@ -47,6 +47,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 async def soak(wish: Wish, say: Callable[[str], None]) -> tuple[Tally, Path]:
     """Runs it; returns the tally and the folder with all the evidence, which is the caller's to remove."""
+    if wish.folder is not None:
+        wish.folder.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="hearthgate-soak-", dir=wish.folder))
     evidence = folder / "evidence"
     evidence.mkdir()

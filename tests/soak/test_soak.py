@@ -33,7 +33,7 @@ async def test_some_lives_under_all_faults_break_no_promise(tmp_path: Path, dura
         duration_s=20.0,
         kinds=frozenset(KINDS),
         durability="power" if durability == "power" else "card",
-        folder=tmp_path,
+        folder=tmp_path / "made",
         lives=LIVES,
     )
     tally, folder = await soak(wish, said.append)

@@ -105,7 +105,8 @@ class Script:
     @contextmanager
     def running(self, folder: Path, tty: str, port: int) -> Iterator[int]:
         words = [sys.executable, "-m", f"tests.bench.references.{self.module}", tty, str(port), self.topic]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        env = os.environ | {"TMPDIR": str(folder)}  # whatever it leaves goes with the folder
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env) as process:
             try:
                 assert process.stdout
                 assert process.stdout.readline() == "ready\n"

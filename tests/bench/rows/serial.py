@@ -160,6 +160,7 @@ ROWS = (
             Cpu(Ours()),
             Cpu(Ours("gateway, with the default commit_gap_ms", commit_gap_ms=200)),
             *map(Cpu, _REFERENCES),
+            Cpu(Script("asyncio, with a commit for each line", "serial_durable")),
         ),
     ),
 )
