@@ -321,12 +321,13 @@ class Journal:
         if clock.condition != "set":
             change.boot = clock.boot
             change.mono_ms = int((mono_s if mono_s is not None else now_mono_s) * 1000)
-        self._last = seq = change.seq
+        seq = change.seq
+        change.id, change.time = f"{self.epoch}-{seq}", format_time(time_s)
+        entry = entry_of(change, encode(change))
+        self._last = seq  # only now: what cannot be encoded must leave no hole
         if seq + BLOCK // 2 >= self._reserved:
             self._reserve()
             urgent = urgent or self._store.durability == "card"
-        change.id, change.time = f"{self.epoch}-{seq}", format_time(time_s)
-        entry = entry_of(change, encode(change))
         self._waiting.append((change, entry))
         self._store.add_row(seq, entry.body, urgent=urgent)
         if self._store.durability == "card" and len(self._waiting) == 1:

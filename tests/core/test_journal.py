@@ -235,6 +235,14 @@ async def test_changes_that_are_missing_on_disk_are_never_passed_over(tmp_path: 
 # -- the ring and the disk ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("value", ["\ud800", object()])
+async def test_what_cannot_be_encoded_leaves_no_hole(journal: Journal, value: object) -> None:
+    """A hole would be damage to whoever reads it from disk, and the whole journal would be set aside for it."""
+    with pytest.raises((UnicodeEncodeError, TypeError)):
+        journal.append("event.raised", thing="t", name="n", value=value)
+    assert journal.append("event.raised", thing="t", name="n", value=1).seq == 1
+
+
 @settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_seam_between_memory_and_disk_cannot_be_seen(

@@ -170,7 +170,7 @@ class Door(asyncio.Protocol):
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._client = ""
+        self._client: str | None = None  # nobody was welcomed
         self._ahead = b""
         self._has_asked = self._is_paused = False
         self.head: Head | None = None
@@ -194,7 +194,7 @@ class Door(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._doors.lot.release(self)
-        if self._client:
+        if self._client is not None:  # on uvloop, whose peer is gone before it is accepted has no address: ""
             self._doors.closed(self)
             self._doors.clients.farewell(self._client)
 
@@ -250,6 +250,7 @@ class Door(asyncio.Protocol):
 
     def lead_on(self, data: bytes) -> None:
         """Hands the connection over, with what has come of it."""
+        assert self._client is not None, "who sends something was welcomed"
         self._doors.closed(self)
         self._doors.handover.take(self._transport, self._client, data)
 

@@ -2,7 +2,8 @@
 
 A crowd with costly filters must not hold up anybody else. So each who waits is asked at most once about each kind of change (its type,
 thing and name): what it does not want it is not asked about again, and a change of a kind that all have been asked about costs nothing,
-however many wait. Who has simple filters is asked before who has many globs, streams come last, and each sieve rests after few.
+however many wait; nor about what was there when it came, so that who comes back at once does not hold a sieve up for whoever waits
+behind it. Who has simple filters is asked before who has many globs, streams come last, and each sieve rests after few.
 """
 
 import asyncio
@@ -35,11 +36,11 @@ _COURTESY: Final = 3
 
 
 class Bell(asyncio.Event):
-    """Set once a change comes that passes the filter. A sieve keeps it for as long as somebody else does."""
+    """Set once a change comes after `made` that passes the filter. A sieve keeps it for as long as somebody else does."""
 
-    def __init__(self, sieve: "Sieve", filter: Filter) -> None:
+    def __init__(self, sieve: "Sieve", filter: Filter, made: int) -> None:
         super().__init__()
-        self.filter = filter
+        self.filter, self.made = filter, made
         self.effort = _ASKING * (len(filter.things) + len(filter.properties) + len(filter.types))
         self._sieve = sieve
         self._silent_until: int | None = None
@@ -81,7 +82,7 @@ class Sieve:
         if not self._waiting:
             self.after = self._journal.head
             self._is_wanted.set()
-        bell = Bell(self, filter)
+        bell = Bell(self, filter, self._journal.head)
         self._newest = number = self._newest + 1
         waiting = self._waiting
         waiting[number] = weakref.ref(bell, lambda _: waiting.pop(number, None))
@@ -121,18 +122,25 @@ class Sieve:
     async def _sift(self, entry: Entry) -> None:
         kind = entry.type, entry.thing, entry.name
         asked = self._asked.pop(kind, 0)
-        self._asked[kind] = self._newest
-        if len(self._asked) > _MOST_KINDS:
-            del self._asked[next(iter(self._asked))]  # the one not seen for the longest time
         numbers = list(self._waiting)
         for number in numbers[bisect_right(numbers, asked) :]:
-            await self._ask(number, entry)
+            if not await self._ask(number, entry):
+                break
+            asked = number
+        self._asked[kind] = asked
+        if len(self._asked) > _MOST_KINDS:
+            del self._asked[next(iter(self._asked))]  # the one not seen for the longest time
 
-    async def _ask(self, number: int, entry: Entry | None) -> None:
-        """Rings for who wants the entry (None: for anybody), and rests when it has been long enough."""
+    async def _ask(self, number: int, entry: Entry | None) -> bool:
+        """Rings for who wants the entry (None: for anybody), and rests when it has been long enough.
+
+        False for who came when the entry was there: neither it nor anybody after it is to be asked.
+        """
         bell = self._waiting.get(number, _nobody)()
         if bell is None:
-            return
+            return True
+        if entry is not None and bell.made >= entry.seq:
+            return False
         effort = bell.effort
         if entry is None or bell.filter.passes(entry):
             del self._waiting[number]
@@ -141,6 +149,7 @@ class Sieve:
         del bell  # whoever goes while this rests is not kept
         if self._pace.spend(effort):
             await asyncio.sleep(0)
+        return True
 
 
 class Sieves:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 
 from tests.outlets.http.house import House, Settings, open_house
 from tests.outlets.http.wire import Wire
@@ -273,3 +278,24 @@ async def test_as_many_different_heads_as_come_are_answered(house: House, http: 
         doors = house.outlet._doors
         assert doors is not None
         assert len(doors._heads) <= 512
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_who_is_gone_before_it_is_accepted_leaves_nothing(
+    tmp_path: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def try_it() -> None:
+        async with open_house(tmp_path, Settings(max_connections_per_client=100)) as house:
+            for _ in range(3):
+                with socket.create_connection(
+                    ("127.0.0.1", house.port)
+                ) as client:  # in the backlog: this loop is busy here
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+            async with Wire(house.port, house.secrets["read"]) as wire:
+                wire.get("/api/v1/things")
+                assert (await wire.answer())[0] == 200
+            await until(lambda: at_door(house) == 0)
+            assert not house.outlet._clients._per_client
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(try_it())

@@ -145,6 +145,35 @@ async def test_few_are_woken_in_one_turn_of_the_loop(journal: Journal, sieves: S
     assert max(now - before for before, now in pairwise(rung)) <= TURN // _RINGING + 1
 
 
+@pytest.mark.parametrize("manner", ["bell", "stream_bell"])
+async def test_who_comes_back_is_not_woken_for_what_was_there(journal: Journal, sieves: Sieves, manner: str) -> None:
+    """Else a crowd that comes back at once is woken for each change again, and who waits behind it waits for ever longer."""
+    bell = getattr(sieves, manner)
+    wakes = 0
+
+    async def follow(filter: Filter) -> None:
+        nonlocal wakes
+        while True:
+            await bell(filter).wait()
+            wakes += 1
+
+    following = [asyncio.create_task(follow(wide(number))) for number in range(CROWD)]
+    await asyncio.sleep(0)
+    rare = bell(Filter(things=("cellar", *"abcdefgh")))
+    for _ in range(50):
+        journal.append("property.changed", thing="attic", name="temperature", value=1)
+    await said(journal, "cellar")
+    async with asyncio.timeout(10):
+        await rare.wait()
+    await gone_through(journal, rare)
+    assert wakes == CROWD
+    await said(journal, "attic")
+    await until(lambda: wakes == 2 * CROWD)
+    for task in following:
+        task.cancel()
+    await asyncio.gather(*following, return_exceptions=True)
+
+
 async def test_who_has_gone_is_forgotten_and_while_nobody_waits_nothing_is_done(
     journal: Journal, sieves: Sieves, asked: Asked
 ) -> None:
