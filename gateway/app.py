@@ -247,6 +247,7 @@ class Life:
 
     def _start_rooms(self) -> None:
         core = self._core
+        self._rooms.start("http", self._http.run())
         self._rooms.start("retention", core.retention.run())
         self._rooms.start("registry", _follow(self._registry))
         self._rooms.start("webhooks", self._webhooks.run())

@@ -104,7 +104,6 @@ class HttpOutlet:
         self._servers: list[asyncio.Server] = []
         self._document: Shown | None = None
         self._feed = feed = Feed(journal)
-        self._sifting: asyncio.Task[None] | None = None
         self._streams = Streams(feed)
         self._router = Router((
             *table.thing_routes(Things(journal, state, sources, Setting(commands))),
@@ -128,7 +127,6 @@ class HttpOutlet:
         loop = asyncio.get_running_loop()
         self._handover = Handover(partial(self._make_connections, loop), self._clients)
         self._doors = Doors(self._router, self._guard, self._hosts, self._lot, self._handover, self._clock)
-        self._sifting = loop.create_task(self._feed.sieves.run(), name="http-sieves")
         handshake_s = settings.header_timeout_s if tls else None
         for sock in sockets:
             self._servers.append(
@@ -149,10 +147,11 @@ class HttpOutlet:
             await self._doors.stop()
         if self._handover is not None:
             await self._handover.stop(GRACE_S)
-        if self._sifting is not None:
-            self._sifting.cancel()
-            await asyncio.gather(self._sifting, return_exceptions=True)
         self._servers.clear()
+
+    async def run(self) -> None:
+        """Wakes those who wait for some changes only, until cancelled; has to run for as long as the outlet is started."""
+        await self._feed.sieves.run()
 
     @property
     def routes(self) -> Sequence[Route]:

@@ -137,6 +137,7 @@ async def open_house(
         stack.callback(registry.close)
         stack.push_async_callback(inside.close)
         stack.push_async_callback(outlet.stop)
+        await stack.enter_async_context(_running(outlet.run()))
         await stack.enter_async_context(_running(inside.commands.serve(LINK, house.send)))
         if webhooks is not None:
             await webhooks.open()

@@ -276,3 +276,14 @@ async def test_nothing_is_missed_whatever_is_asked_for(house: House, http: httpx
         got = await task
         passing = [seq for seq, name in said if any(fnmatchcase(name, glob) for glob in globs)]
         assert got == passing, globs
+
+
+async def test_a_bug_in_one_of_them_is_not_silent(journal: Journal) -> None:
+    """Whoever runs the outlet hears of it: else all who wait with a filter would wait for their time-outs from then on."""
+    sieves = Sieves(journal)
+    bell = sieves.bell(Filter(things=("attic",)))
+    await journal.committed(journal.append("event.raised", thing="attic", name="x").seq)
+    with patch.object(Bell, "ring", side_effect=ZeroDivisionError), pytest.raises(ExceptionGroup):
+        async with asyncio.timeout(10):
+            await sieves.run()
+    assert not bell.is_set()
