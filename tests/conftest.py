@@ -6,6 +6,10 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # a machine that is busy, or has yet to learn Unicode, is no fault of what is tested
 
 _NOTHING_MAY_BE_SKIPPED = os.environ.get("HEARTHGATE_REQUIRE_ALL") == "1"
 

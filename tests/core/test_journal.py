@@ -243,7 +243,9 @@ async def test_what_cannot_be_encoded_leaves_no_hole(journal: Journal, value: ob
     assert journal.append("event.raised", thing="t", name="n", value=1).seq == 1
 
 
-@settings(max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=35, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_the_seam_between_memory_and_disk_cannot_be_seen(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -31,7 +31,7 @@ class Wearing(msgspec.Struct, kw_only=True):
     """What is tried.
 
     `properties` report every `period_s`, `together` of them at a time (what a device says in one line); each device has a clock of its own,
-    and every reading is a change. `outlets` readers keep a cursor on disk.
+    and every reading is a change. `outlets` readers keep a cursor on disk. Without warming up the figures say nothing.
     """
 
     durability: Durability
@@ -44,6 +44,7 @@ class Wearing(msgspec.Struct, kw_only=True):
     faster: float = 5
     page_bytes: int = 0
     checkpoint_bytes: int = 0
+    is_warmed_up: bool = True
 
 
 class Count(msgspec.Struct):
@@ -105,7 +106,8 @@ async def run(folder: Path, wearing: Wearing) -> None:
     )
     core = open_core(folder, settings, RuleBook(), Clock())
     core.start([])
-    await warm_up(core)
+    if wearing.is_warmed_up:
+        await warm_up(core)
     loop, stdin = asyncio.get_running_loop(), asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     async with asyncio.TaskGroup() as group:

@@ -30,7 +30,7 @@ class House:
     def measure(self, size: Size, folder: Path) -> Mapping[str, float]:
         figures: dict[str, float] = {}
         for period_s in PERIODS_S:
-            wearing = Wearing(durability=self._durability, period_s=period_s)
+            wearing = Wearing(durability=self._durability, period_s=period_s, is_warmed_up=not size.is_short)
             worn = measure(wearing, size.pick(40, 2), folder / str(period_s))
             figures |= {
                 f"changes_a_commit_{period_s}": worn.changes_a_commit,
