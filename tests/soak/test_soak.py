@@ -14,10 +14,10 @@ from tests.soak.tally import table
 from tests.support.broker import need_mosquitto
 
 LIVES = [
-    LifeOf(4.0, "kill"),
-    LifeOf(4.0, "kill-in-commit"),
+    LifeOf(6.0, "kill"),
+    LifeOf(5.0, "kill-in-commit"),
     LifeOf(0.4, "kill"),
-    LifeOf(3.0, "term"),
+    LifeOf(4.0, "term"),
     LifeOf(60.0, "kill"),
 ]
 """Killed at work, at a commit, while it starts, and ended; the last one lives to the end."""
@@ -30,7 +30,7 @@ async def test_some_lives_under_all_faults_break_no_promise(tmp_path: Path, dura
     said: list[str] = []
     wish = Wish(
         seed=11 if durability == "power" else 12,
-        duration_s=15.0,
+        duration_s=20.0,
         kinds=frozenset(KINDS),
         durability="power" if durability == "power" else "card",
         folder=tmp_path / "made",
