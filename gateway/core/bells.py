@@ -17,7 +17,7 @@ class Bells:
     def __init__(self) -> None:
         self._events: dict[Filter, asyncio.Event] = {}
         self._unwanted: set[tuple[str, str, str]] = set()
-        """Kinds of changes (type, thing, name) that nobody waits for who waits now: most come again and again."""
+        """Kinds of changes that nobody waits for who waits now: most come again and again."""
         self._passed = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -33,7 +33,7 @@ class Bells:
         """A change has become visible; it can be read as soon as this turn of the loop is over."""
         if not self._events:
             return
-        kind = entry.type, entry.thing, entry.name
+        kind = entry.kind
         if kind not in self._unwanted:
             for filter in [one for one in self._events if one.passes(entry)]:
                 self._events.pop(filter).set()

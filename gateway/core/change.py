@@ -76,6 +76,11 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     name: str
     body: bytes
 
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """All that a filter looks at: the type, the thing and the name."""
+        return self.type, self.thing, self.name
+
     def __repr__(self) -> str:
         return f"Entry({self.seq}, {self.type}, {self.thing}/{self.name})"
 
@@ -167,7 +172,7 @@ class Filter:
 
 
 class Wanted:
-    """A filter that goes through many changes: of each kind (type, thing and name) it is asked once."""
+    """A filter that goes through many changes: of each kind it is asked once."""
 
     __slots__ = ("_filter", "_verdicts")
 
@@ -179,7 +184,7 @@ class Wanted:
         """As the filter has it."""
         if self._filter.is_open:
             return True
-        kind = entry.type, entry.thing, entry.name
+        kind = entry.kind
         verdict = self._verdicts.get(kind)
         if verdict is None:
             verdict = self._verdicts[kind] = self._filter.passes(entry)

@@ -165,10 +165,6 @@ def define(
     return PropertyDescription(**known)
 
 
-_NO_NUMBER = (bool, str)
-"""A tuple: to join the two anew for each reading costs more than to look at it."""
-
-
 def fit(definition: PropertyDescription, value: Scalar) -> tuple[Scalar, PropertyDescription] | None:
     """The value as its property holds it, and the definition: a wider one when an integer gets a fraction, or when the type was open.
 
@@ -179,9 +175,9 @@ def fit(definition: PropertyDescription, value: Scalar) -> tuple[Scalar, Propert
         case None:
             return value, msgspec.structs.replace(definition, type=_type_of(value))
         case "number":
-            return None if isinstance(value, _NO_NUMBER) else (float(value), definition)
+            return None if isinstance(value, (bool, str)) else (float(value), definition)
         case "integer":
-            if isinstance(value, _NO_NUMBER):
+            if isinstance(value, (bool, str)):
                 return None
             if isinstance(value, int) or value.is_integer():
                 return int(value), definition

@@ -120,7 +120,7 @@ class Sieve:
             return None
 
     async def _sift(self, entry: Entry) -> None:
-        kind = entry.type, entry.thing, entry.name
+        kind = entry.kind
         asked = self._asked.pop(kind, 0)
         numbers = list(self._waiting)
         for number in numbers[bisect_right(numbers, asked) :]:

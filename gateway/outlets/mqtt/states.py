@@ -169,13 +169,12 @@ class States:
         thing = self._state.things.get(topic.thing)
         if thing is None:
             return b""
-        kind = topic.kind
-        if kind == AVAILABILITY:
+        if topic.kind == AVAILABILITY:
             return thing.availability.encode()
         record = thing.properties.get(topic.name)
         if record is None:
             return b""
-        if kind == QUALITY:
+        if topic.kind == QUALITY:
             return record.quality.encode()
         if record.value is None:
             return None

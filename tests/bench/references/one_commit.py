@@ -10,11 +10,16 @@ import sys
 from time import monotonic, monotonic_ns, sleep
 
 
-def main(file: str, count: int, rate: float) -> None:
-    db = sqlite3.connect(file, isolation_level=None)
+def open_journal(file: str) -> sqlite3.Connection:
+    db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.execute("CREATE TABLE changes (seq INTEGER PRIMARY KEY, body BLOB NOT NULL)")
+    return db
+
+
+def main(file: str, count: int, rate: float) -> None:
+    db = open_journal(file)
     took_ns, begun_s = [], monotonic()
     for seq in range(count):
         if (left_s := begun_s + seq / rate - monotonic()) > 0:

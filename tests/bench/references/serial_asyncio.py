@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +42,7 @@ def connect(port: int) -> mqtt.Client:
     return client
 
 
-async def main(tty: str, port: str, topic: str) -> None:
+async def forward(hand_on: Callable[[mqtt.Client, str, bytes], None], tty: str, port: str, topic: str) -> None:
     client = connect(int(port))
     line = serial.Serial(tty, 115200, timeout=0)
     rest = b""
@@ -50,7 +51,7 @@ async def main(tty: str, port: str, topic: str) -> None:
         nonlocal rest
         *lines, rest = (rest + os.read(line.fd, 4096)).split(b"\n")
         for one in lines:
-            publish(client, topic, one)
+            hand_on(client, topic, one)
 
     asyncio.get_running_loop().add_reader(line.fd, take)
     print("ready", flush=True)
@@ -71,4 +72,4 @@ def publish(client: mqtt.Client, topic: str, line: bytes) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(*sys.argv[1:]))
+    uvloop.run(forward(publish, *sys.argv[1:]))
