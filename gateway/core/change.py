@@ -171,23 +171,29 @@ class Filter:
         )
 
 
-class Wanted:
-    """A filter that goes through many changes: of each kind it is asked once."""
+_MOST_KINDS: Final = 256
+"""So many kinds of changes a filter's verdicts are remembered of: some 50 KB."""
 
-    __slots__ = ("_filter", "_verdicts")
+
+class Wanted:
+    """A filter that goes through many changes: of each kind it is asked once, for as long as there are not too many kinds."""
+
+    __slots__ = ("_verdicts", "filter")
 
     def __init__(self, filter: Filter) -> None:
-        self._filter = filter
+        self.filter = filter
         self._verdicts: dict[tuple[str, str, str], bool] = {}
 
     def passes(self, entry: Entry) -> bool:
         """As the filter has it."""
-        if self._filter.is_open:
+        if self.filter.is_open:
             return True
         kind = entry.kind
         verdict = self._verdicts.get(kind)
         if verdict is None:
-            verdict = self._verdicts[kind] = self._filter.passes(entry)
+            if len(self._verdicts) >= _MOST_KINDS:
+                self._verdicts.clear()
+            verdict = self._verdicts[kind] = self.filter.passes(entry)
         return verdict
 
 

@@ -65,21 +65,22 @@ class Feed:
         self._found_bytes = 0
         self._found_head = -1
 
-    async def look(self, form: Form, after: int, ask: Ask) -> Found:
-        """What there is after `after`, in finished bytes.
+    async def look(self, form: Form, after: int, ask: Ask, wanted: Wanted | None = None) -> Found:
+        """What there is after `after`, in finished bytes. `wanted` is the filter with what it remembers, of who comes again and again.
 
         Raises:
             CursorGone: the floor has passed it.
         """
-        found = self.look_now(form, after, ask)
+        wanted = wanted or Wanted(ask.filter)
+        found = self.look_now(form, after, ask, wanted)
         if found is None:
             head = self.journal.head
-            found = await self._find(form, after, ask.filter, ask.limit)
+            found = await self._find(form, after, wanted, ask.limit)
             if self.journal.head == head:
                 self._keep(form, after, ask, found)
         return found
 
-    def look_now(self, form: Form, after: int, ask: Ask) -> Found | None:
+    def look_now(self, form: Form, after: int, ask: Ask, wanted: Wanted | None = None) -> Found | None:
         """The same from memory alone; None when it takes the disk.
 
         Raises:
@@ -90,7 +91,7 @@ class Feed:
             self._found_head, self._found_bytes = self.journal.head, 0
         found = self._found.get((form, after, ask.filter, ask.limit))
         if found is None:
-            found = self._find_now(form, after, ask.filter, ask.limit)
+            found = self._find_now(form, after, wanted or Wanted(ask.filter), ask.limit)
             if found is not None:
                 self._keep(form, after, ask, found)
         return found
@@ -100,12 +101,11 @@ class Feed:
             self._found[(form, after, ask.filter, ask.limit)] = found
             self._found_bytes += len(found.data) + 500
 
-    def _find_now(self, form: Form, after: int, filter: Filter, limit: int) -> Found | None:
+    def _find_now(self, form: Form, after: int, wanted: Wanted, limit: int) -> Found | None:
         bodies: list[bytes] = []
-        wanted = Wanted(filter)
         scanned = 0
         while len(bodies) < limit and scanned < _MAX_SCAN:
-            entries = self.journal.recent(after, _chunk(filter, limit))
+            entries = self.journal.recent(after, _chunk(wanted.filter, limit))
             if entries is None:
                 return None
             if not entries:
@@ -114,13 +114,12 @@ class Feed:
             after = _take(entries, wanted, limit, bodies)
         return self._found_of(form, bodies, after)
 
-    async def _find(self, form: Form, after: int, filter: Filter, limit: int) -> Found:
+    async def _find(self, form: Form, after: int, wanted: Wanted, limit: int) -> Found:
         """Looks for up to `limit` passing changes, through at most `_MAX_SCAN` rows: nobody holds the loop or the disk for long."""
         bodies: list[bytes] = []
-        wanted = Wanted(filter)
         scanned = 0
         while len(bodies) < limit and scanned < _MAX_SCAN:
-            entries = await self.journal.read(after, _chunk(filter, limit))
+            entries = await self.journal.read(after, _chunk(wanted.filter, limit))
             if not entries:
                 break
             scanned += len(entries)

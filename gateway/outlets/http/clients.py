@@ -12,6 +12,7 @@ IDLE_S: Final = 75.0
 """An idle connection is kept for so long between two requests."""
 
 CLOSE_LINE: Final = b"Connection: close\r\n"
+_UNSENT_BYTES: Final = 16_384
 _UNACKNOWLEDGED_MS: Final = 60_000
 """A peer that acknowledges nothing for so long is gone, however open its connection looks (TCP_USER_TIMEOUT)."""
 
@@ -58,6 +59,17 @@ def _is_loopback(client: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
+
+
+def leave_little_unsent(transport: asyncio.Transport) -> None:
+    """Lets the kernel take little of what the client has no room for: it would take megabytes, and a slow client be seen late.
+
+    TCP_NOTSENT_LOWAT of tcp(7); the window of a client that reads is as large as ever.
+    """
+    sock = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, option, _UNSENT_BYTES)
 
 
 def tell_when_gone(transport: asyncio.Transport) -> None:

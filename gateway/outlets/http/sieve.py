@@ -11,7 +11,7 @@ import weakref
 from bisect import bisect_right
 from typing import Final
 
-from gateway.core.change import Entry, Filter
+from gateway.core.change import Entry, Filter, Wanted
 from gateway.core.errors import CursorGone
 from gateway.core.journal import Journal
 from gateway.outlets.http.pace import TURN, Pace
@@ -38,10 +38,10 @@ _COURTESY: Final = 3
 class Bell(asyncio.Event):
     """Set once a change comes after `made` that passes the filter. A sieve keeps it for as long as somebody else does."""
 
-    def __init__(self, sieve: "Sieve", filter: Filter, made: int) -> None:
+    def __init__(self, sieve: "Sieve", wanted: Wanted, made: int) -> None:
         super().__init__()
-        self.filter, self.made = filter, made
-        self.effort = _ASKING * (len(filter.things) + len(filter.properties) + len(filter.types))
+        self.wanted, self.made = wanted, made
+        self.effort = _ASKING * _globs(wanted.filter)
         self._sieve = sieve
         self._silent_until: int | None = None
 
@@ -77,12 +77,12 @@ class Sieve:
         self._is_wanted = asyncio.Event()
         self._pace = Pace()
 
-    def bell(self, filter: Filter) -> Bell:
+    def bell(self, wanted: Wanted) -> Bell:
         """A bell of its own for somebody who waits. Taken before looking, as any."""
         if not self._waiting:
             self.after = self._journal.head
             self._is_wanted.set()
-        bell = Bell(self, filter, self._journal.head)
+        bell = Bell(self, wanted, self._journal.head)
         self._newest = number = self._newest + 1
         waiting = self._waiting
         waiting[number] = weakref.ref(bell, lambda _: waiting.pop(number, None))
@@ -142,7 +142,7 @@ class Sieve:
         if entry is not None and bell.made >= entry.seq:
             return False
         effort = bell.effort
-        if entry is None or bell.filter.passes(entry):
+        if entry is None or bell.wanted.passes(entry):
             del self._waiting[number]
             bell.ring()
             effort += self._ringing
@@ -164,20 +164,23 @@ class Sieves:
         """For whoever waits for one answer: all with the same filter share a bell."""
         bell = self._shared.get(filter)
         if bell is None or bell.is_set():
-            globs = len(filter.things) + len(filter.properties) + len(filter.types)
-            sieve = self._simple if globs <= _FEW else self._others
-            bell = self._shared[filter] = sieve.bell(filter)
+            sieve = self._simple if _globs(filter) <= _FEW else self._others
+            bell = self._shared[filter] = sieve.bell(Wanted(filter))
         return bell
 
-    def stream_bell(self, filter: Filter) -> Bell:
+    def stream_bell(self, wanted: Wanted) -> Bell:
         """For a stream: a bell of its own, so that streams are woken few at a time."""
-        return self._streams.bell(filter)
+        return self._streams.bell(wanted)
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
             for name, sieve in (("simple", self._simple), ("others", self._others), ("streams", self._streams)):
                 group.create_task(sieve.run(), name=f"http-sieve-{name}")
+
+
+def _globs(filter: Filter) -> int:
+    return len(filter.things) + len(filter.properties) + len(filter.types)
 
 
 def _nobody() -> None:

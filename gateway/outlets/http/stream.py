@@ -3,12 +3,13 @@
 import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
+from gateway.core.change import Wanted
 from gateway.core.errors import CursorGone
 from gateway.outlets.http.accept import EVENT_STREAM
 from gateway.outlets.http.answer import NO_STORE, Answer, drain, head_of, wall_s
 from gateway.outlets.http.call import Call
 from gateway.outlets.http.changes import Ask, Feed, parse_ask
-from gateway.outlets.http.clients import CLOSE_LINE
+from gateway.outlets.http.clients import CLOSE_LINE, leave_little_unsent
 from gateway.outlets.http.pace import Turns
 from gateway.outlets.http.problems import of_error
 
@@ -61,14 +62,15 @@ class Streams:
     async def _flow(self, call: Call, stream: "_Stream", after: int, ask: Ask) -> bool:
         """Writes what comes. True at an end of ours, False when the client takes nothing any more."""
         journal, loop = self._feed.journal, asyncio.get_running_loop()
-        bell, taken = self._feed.sieves.stream_bell(ask.filter), journal.head
+        wanted = Wanted(ask.filter)
+        bell, taken = self._feed.sieves.stream_bell(wanted), journal.head
         quiet_s = loop.time() + KEEP_ALIVE_S
         while call.may_go_on():
             after = bell.skip(after, taken)
             if bell.is_set():
-                bell, taken = self._feed.sieves.stream_bell(ask.filter), journal.head
+                bell, taken = self._feed.sieves.stream_bell(wanted), journal.head
             try:
-                after, has_more, data = (await self._feed.look(event_form, after, ask))[1:]
+                after, has_more, data = (await self._feed.look(event_form, after, ask, wanted))[1:]
             except CursorGone:  # the floor went past a reader that was too slow
                 gap = journal.gap(after)
                 after, has_more, data = gap.seq, True, event_form([gap.body], "", False)
@@ -100,6 +102,7 @@ class _Stream:
         if self._request.transport is not None:
             # What the kernel does not take has to be gone before anything more is looked for: for a deaf reader nothing is done.
             self._request.transport.set_write_buffer_limits(high=1, low=0)
+            leave_little_unsent(self._request.transport)
             head = head_of(answer, CLOSE_LINE, wall_s())
             self._request.transport.write(head + (self._framed(_chunk(data)) if data else b""))
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 
+from gateway.core.change import Entry, Filter, Wanted
 from gateway.outlets.http import stream
 from gateway.outlets.http.accept import wants_stream
 from gateway.outlets.http.changes import Ask, Feed, Form, Found
@@ -123,12 +124,12 @@ async def test_a_reader_that_the_floor_passes_is_told_of_the_gap(house: House, h
     journal = house.core.journal
     look, calls = Feed.look, []
 
-    async def late(self: Feed, form: object, after: int, ask: object) -> object:
+    async def late(self: Feed, form: object, after: int, ask: object, wanted: object) -> object:
         calls.append(after)
         if len(calls) == 1:
             journal.forget_until(4)
             raise CursorGone("", "", "")
-        return await look(self, form, after, ask)  # type: ignore[arg-type]
+        return await look(self, form, after, ask, wanted)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Feed, "look", late)
@@ -185,9 +186,9 @@ async def test_for_a_reader_that_takes_nothing_nothing_is_looked_for(
     looks = []
     look = Feed.look
 
-    async def counting(self: Feed, form: Form, after: int, ask: Ask) -> Found:
+    async def counting(self: Feed, form: Form, after: int, ask: Ask, wanted: Wanted | None = None) -> Found:
         looks.append(after)
-        return await look(self, form, after, ask)
+        return await look(self, form, after, ask, wanted)
 
     monkeypatch.setattr(Feed, "look", counting)
     async with Wire(house.port, house.secrets["all"]) as client:
@@ -217,6 +218,53 @@ async def test_for_a_reader_that_takes_nothing_nothing_is_looked_for(
                 if line.startswith(b"data: "):
                     seqs.append(json.loads(line[6:])["seq"])
         assert seqs == list(range(begin + 1, journal.head + 1))
+
+
+async def test_what_a_reader_has_no_room_for_the_kernel_does_not_take(house: House) -> None:
+    """It would keep megabytes for each, and the gateway would write them."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", house.port))
+        lines = (f"GET {FEED} HTTP/1.1", "Host: x.local", "Accept: text/event-stream")
+        sock.sendall("\r\n".join((*lines, f"Authorization: Bearer {house.secrets['all']}", "", "")).encode())
+        await until(lambda: house.outlet.status()["streams"] == 1)
+        assert house.outlet._handover is not None
+        assert house.outlet._handover._connections is not None
+        (connection,) = house.outlet._handover._connections.connections
+        transport, journal = connection.transport, house.core.journal
+        assert transport is not None
+        taken = 0
+        while not transport.get_write_buffer_size():
+            await journal.committed(journal.append("event.raised", thing="hall", name="x", value="x" * 8000).seq)
+            taken += 8000
+            assert taken < 200_000, "it still takes all"
+            await until(lambda: house.outlet._feed.sieves._streams.after == journal.head)
+            for _ in range(20):  # the stream is served in the turns after it was woken
+                await asyncio.sleep(0)
+
+
+async def test_a_stream_asks_its_filter_once_about_each_kind(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many changes come: dozens of globs that fit are costly, and a sieve and a look both ask."""
+    asked: list[str] = []
+    passes = Filter.passes
+
+    def counting(self: Filter, entry: Entry) -> bool:
+        asked.append(entry.thing)
+        return passes(self, entry)
+
+    monkeypatch.setattr(Filter, "passes", counting)
+    async with Wire(house.port, house.secrets["all"]) as client:
+        client.get(f"{FEED}?thing=h*l", *(f"{name}: {value}" for name, value in SSE.items()))
+        await until(lambda: house.outlet.status()["streams"] == 1)
+        journal = house.core.journal
+        asked.clear()
+        async with asyncio.timeout(20):
+            for number in range(20):
+                thing = "hall" if number % 2 else "cellar"
+                await journal.committed(journal.append("event.raised", thing=thing, name="x", value=number).seq)
+                while thing == "hall" and not (await client.reader.readline()).startswith(b"data: "):
+                    pass
+    assert sorted(asked) == ["cellar", "hall"]
 
 
 async def test_parked_requests_are_answered_before_streams(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
