@@ -27,6 +27,7 @@ def open_core_of(config: Config, clock: Clock, damaged: JournalDamaged | None) -
         max_mb=journal.max_mb,
         command_deadline_s=commands.command_deadline_s,
         answer_timeout_s=commands.answer_timeout_s,
+        sleeper_deadline_s=commands.sleeper_deadline_s,
     )
     rules = RuleBook(
         {glob: ThingRule(thing.name, thing.room, thing.properties) for glob, thing in config.things.items()}

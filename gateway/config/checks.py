@@ -80,7 +80,7 @@ def _one_of(table: msgspec.Struct, *keys: str, is_needed: bool) -> Iterator[Find
 
 
 def _check_rule(rule: PropertyRule) -> Iterator[Finding]:
-    for key in ("min", "max", "step", "deadband", "min_interval_s", "heartbeat_s", "stale_after_s"):
+    for key in ("min", "max", "step", "deadband", "min_interval_s", "heartbeat_s", "stale_after_s", "max_rate"):
         value = getattr(rule, key)
         if value is None:
             continue
@@ -90,6 +90,12 @@ def _check_rule(rule: PropertyRule) -> Iterator[Finding]:
             yield (key,), f"{value:g} is below 0", "write 0 to switch it off"
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
         yield ("min",), f"{rule.min:g} is above max, which is {rule.max:g}", "swap them"
+    if rule.plausible is not None:
+        low, high = rule.plausible
+        if not (isfinite(low) and isfinite(high)):
+            yield ("plausible",), "its ends are no numbers to reckon with", "write finite ones"
+        elif low > high:
+            yield ("plausible",), f"{low:g} is above {high:g}", "swap them"
     if rule.step == 0:
         yield ("step",), "a step of 0 allows no value", "leave it out, or write 0.5"
     if rule.precision is not None and not 0 <= rule.precision <= 15:

@@ -219,6 +219,8 @@ class CommandsConfig(msgspec.Struct, frozen=True, kw_only=True):
     """a command that could not be sent for so long has expired"""
     answer_timeout_s: Seconds = 4.0
     """a command that was sent and not answered for so long has failed"""
+    sleeper_deadline_s: Seconds = 86_400.0
+    """in place of `command_deadline_s` for things that sleep, and hear commands only when they wake"""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

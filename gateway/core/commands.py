@@ -62,6 +62,7 @@ class Commands:
     Args:
         deadline_s: a command that could not be sent within this time expires.
         answer_timeout_s: one that was sent and not answered within this time has failed.
+        sleeper_deadline_s: in place of `deadline_s` where the thing sleeps.
     """
 
     def __init__(
@@ -73,9 +74,13 @@ class Commands:
         *,
         deadline_s: float = 30.0,
         answer_timeout_s: float = 4.0,
+        sleeper_deadline_s: float = 86_400.0,
     ) -> None:
+        self.is_asleep: Callable[[str], bool] = lambda thing: False
+        """Whether a thing hears nothing at present, though it is there."""
         self._journal, self._state, self._clock = journal, state, clock
-        self._deadline_s, self._answer_timeout_s = deadline_s, answer_timeout_s
+        self._deadline_s, self._sleeper_deadline_s = deadline_s, sleeper_deadline_s
+        self._answer_timeout_s = answer_timeout_s
         self._outcomes = Outcomes()
         self._keys = Keys(store)
         self._open: dict[str, _Open] = {}
@@ -143,6 +148,12 @@ class Commands:
         open = self._by_target.get((thing, name))
         return open is not None and open.phase == "sent"
 
+    def awake(self, thing: str) -> None:
+        """A thing hears again: what waits for it is sent."""
+        for open in self._open.values():
+            if open.command.thing == thing:
+                self._wake(open.link)
+
     def link_down(self, link: str, reason: str) -> None:
         """A line was lost: what was sent over it and not answered has failed."""
         for open in list(self._open.values()):
@@ -189,9 +200,7 @@ class Commands:
         """Takes one committed change in, after the state has."""
         self._outcomes.fold(change, entry)
         if entry.type == AVAILABILITY_CHANGED and change.value == "online":
-            for open in self._open.values():
-                if open.command.thing == entry.thing:
-                    self._wake(open.link)
+            self.awake(entry.thing)
 
     def restore(self) -> None:
         """After a restart: what was sent has an unknown outcome, what was only accepted goes on within its deadline."""
@@ -246,7 +255,7 @@ class Commands:
             "command.accepted", thing=thing, name=name, value=value, cause=cause, command=id, urgent=True
         )
         command = Command(id, thing, name, value, "accepted", None, change.time, cause)
-        self._enqueue(command, definition, link, self._deadline_s if deadline_s is None else deadline_s)
+        self._enqueue(command, definition, link, self._deadline_of(thing) if deadline_s is None else deadline_s)
         return change
 
     def _enqueue(self, command: Command, definition: PropertyDescription, link: str, within_s: float) -> None:
@@ -262,15 +271,20 @@ class Commands:
     def _resume(self, command: Command) -> None:
         thing = self._state.things.get(command.thing)
         record = thing.properties.get(command.name) if thing else None
-        left_s = parse_time(command.time) + self._deadline_s - self._clock.wall_s()
-        if thing is None or record is None or not 0 < left_s <= self._deadline_s:
+        deadline_s = self._deadline_of(command.thing)
+        left_s = parse_time(command.time) + deadline_s - self._clock.wall_s()
+        if thing is None or record is None or not 0 < left_s <= deadline_s:
             self._say(command, "expired", "the gateway started anew after its deadline")
         else:
             self._enqueue(command, record.definition, thing.link, left_s)
 
     def _can_send(self, open: _Open) -> bool:
         thing = self._state.things.get(open.command.thing)
-        return thing is not None and thing.availability == "online"
+        return thing is not None and thing.availability == "online" and not self.is_asleep(thing.id)
+
+    def _deadline_of(self, thing: str) -> float:
+        known = self._state.things.get(thing)
+        return self._sleeper_deadline_s if known is not None and known.description.sleeps else self._deadline_s
 
     def _wake(self, link: str) -> None:
         wake = self._wakes.get(link)

@@ -15,6 +15,7 @@ from gateway.core.cursors import Cursors
 from gateway.core.errors import JournalDamaged, JournalError
 from gateway.core.intake import Intake
 from gateway.core.journal import Journal
+from gateway.core.memory import Memory, load_memories
 from gateway.core.registry import Registry
 from gateway.core.retention import Retention
 from gateway.core.snapshot import Snapshots
@@ -40,6 +41,7 @@ class Settings:
     max_mb: float = 512.0
     command_deadline_s: float = 30.0
     answer_timeout_s: float = 4.0
+    sleeper_deadline_s: float = 86_400.0
 
 
 class Core:
@@ -88,6 +90,7 @@ class Core:
             clock,
             deadline_s=settings.command_deadline_s,
             answer_timeout_s=settings.answer_timeout_s,
+            sleeper_deadline_s=settings.sleeper_deadline_s,
         )
         self.sources = Sources(self.journal, rules, clock, self.alerts)
         self.snapshots = Snapshots(self.store, self.journal, self.state, self.commands, self.alerts)
@@ -101,6 +104,7 @@ class Core:
             max_mb=settings.max_mb,
         )
         self.snapshots.load()
+        self._memories = {link: Memory(self.store, link, held) for link, held in load_memories(self.store).items()}
         self.commands.start()
 
     def start(self, links: Iterable[str]) -> None:
@@ -119,6 +123,8 @@ class Core:
         self.sources.on_report = self.commands.reported
         self.sources.is_awaited = self.commands.is_awaited
         self.sources.on_link_down = self.commands.link_down
+        self.sources.on_awake = self.commands.awake
+        self.commands.is_asleep = self.sources.asleep.__contains__
         self.journal.start()
         self.alerts.restore()
         self.sources.restore(self.state, links)
@@ -128,7 +134,10 @@ class Core:
 
     def intake(self, link: str, *, simulated: bool = False) -> Intake:
         """The door for the driver of one link, whose answers to commands go where they belong; `simulated` marks all that it brings."""
-        intake = Intake(self.sources, link, simulated=simulated)
+        memory = self._memories.get(link)
+        if memory is None:
+            memory = self._memories[link] = Memory(self.store, link)
+        intake = Intake(self.sources, link, simulated=simulated, memory=memory)
         intake.on_ack, intake.on_nak = self.commands.acked, self.commands.refused
         return intake
 

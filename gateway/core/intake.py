@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from gateway.core.memory import Memory
 from gateway.core.sources import LineOutcome, Noted, ReadingOutcome, Sources
 from gateway.core.things import Description
 from gateway.core.values import Scalar, make_id
 
-__all__ = ["Intake", "LineOutcome", "Noted", "ReadingOutcome", "Sources"]
+__all__ = ["Intake", "LineOutcome", "Memory", "Noted", "ReadingOutcome", "Sources"]
 
 
 class Intake:
@@ -15,10 +16,12 @@ class Intake:
 
     Args:
         simulated: marks all that the link brings.
+        memory: what its driver must not forget.
     """
 
-    def __init__(self, sources: Sources, link: str, *, simulated: bool = False) -> None:
+    def __init__(self, sources: Sources, link: str, *, simulated: bool = False, memory: Memory | None = None) -> None:
         self.link = link
+        self.memory = memory or Memory(None, link)
         self.on_ack: Callable[[str], None] = lambda id: None
         self.on_nak: Callable[[str, str], None] = lambda id, error: None
         self._sources = sources
@@ -60,6 +63,22 @@ class Intake:
     def thing_offline(self, thing: str, reason: str) -> None:
         """The thing cannot be reached, though its link is up: its values are stale."""
         self._sources.thing_offline(self.link, make_id(thing), reason)
+
+    def asleep(self, thing: str) -> None:
+        """The thing hears nothing until it wakes; commands to it wait. Say so also in its description: they may wait for longer then."""
+        self._sources.fall_asleep(self.link, make_id(thing))
+
+    def awake(self, thing: str) -> None:
+        """The thing hears: commands that wait for it are sent."""
+        self._sources.wake(self.link, make_id(thing))
+
+    def bus_up(self) -> None:
+        """The bus behind the open line speaks."""
+        self._sources.bus(self.link, "")
+
+    def bus_down(self, reason: str) -> None:
+        """The bus behind the open line is silent, or broken. Which things that takes away, the driver says."""
+        self._sources.bus(self.link, reason)
 
     def ack(self, command: str) -> None:
         """The device has accepted the command of this id."""

@@ -1,7 +1,9 @@
 """All that was reported, by whatever link: what becomes a change, and the honesty of every value."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -31,7 +33,18 @@ MAX_THINGS = 2000
 MAX_PROPERTIES = 200
 """Of one thing. Noise that decodes must not fill the house."""
 
+log = logging.getLogger(__name__)
+
 _ON_TWO_LINKS = "thing-on-two-links"
+
+
+@dataclass
+class Bus:
+    """What is behind a link that is open: a bus may be silent although its line is up. `since_s` is since 1970."""
+
+    is_up: bool
+    since_s: float
+    reason: str
 
 
 class Sources:
@@ -44,12 +57,18 @@ class Sources:
         on_report: called with (thing, name, value) for every reading that could be used, changed or not (commands wait for them).
         is_awaited: says whether a command waits for this (thing, name).
         on_link_down: called with the name of a link that was lost and the reason.
+        asleep: things that hear nothing at present, though they are there.
+        on_awake: called with a thing that hears again.
+        buses: the bus behind a link, by link, where its driver knows of one.
     """
 
     def __init__(self, journal: Journal, rules: RuleBook, clock: Clock, alerts: Alerts) -> None:
         self.on_report: Callable[[str, str, Scalar], None] = lambda thing, name, value: None
         self.is_awaited: Callable[[str, str], bool] = lambda thing, name: False
         self.on_link_down: Callable[[str, str], None] = lambda link, reason: None
+        self.on_awake: Callable[[str], None] = lambda thing: None
+        self.asleep: set[str] = set()
+        self.buses: dict[str, Bus] = {}
         self.lines: Counter[tuple[str, LineOutcome, str]] = Counter()
         self.readings: Counter[tuple[str, ReadingOutcome]] = Counter()
         self.noted: Counter[tuple[str, Noted]] = Counter()
@@ -95,6 +114,7 @@ class Sources:
                 self.readings[source.link, "coalesced"] += 1
             self._held.drop(track)
             self._watched.drop(track)
+        self.asleep.discard(thing)
         self._journal.append(THING_REMOVED, thing=thing, cause=cause, urgent=True)
         for link in {link for link, _ in self.readings}:
             self._alerts.clear(_ON_TWO_LINKS, f"{thing}@{link}")
@@ -142,11 +162,7 @@ class Sources:
         if source is None or track is None:
             return
         self._online(source)
-        track.heard_s = self._clock.mono_s()
-        self._watch(track)
-        if (track.quality, track.reason) != ("bad", reason):
-            self._take_waiting(track)
-            self._say(track, "bad", reason)
+        self._spoil(track, reason, self._clock.mono_s())
 
     def describe(self, link: str, thing: str, description: Description) -> None:
         """What a device says of itself, added to what it said before."""
@@ -173,8 +189,34 @@ class Sources:
         if source is not None and source.link == link:
             self._offline(source, reason)
 
+    def fall_asleep(self, link: str, thing: str) -> None:
+        """A thing hears nothing until it wakes; commands to it wait."""
+        source = self._things.get(thing)
+        if source is not None and source.link == link:
+            self.asleep.add(thing)
+
+    def wake(self, link: str, thing: str) -> None:
+        """A thing hears again."""
+        source = self._things.get(thing)
+        if source is not None and source.link == link and thing in self.asleep:
+            self.asleep.discard(thing)
+            self.on_awake(thing)
+
+    def bus(self, link: str, reason: str) -> None:
+        """The bus behind a link works, or does not for a reason: said once when it turns."""
+        bus, is_up = self.buses.get(link), not reason
+        if bus is not None and bus.is_up == is_up:
+            bus.reason = reason
+            return
+        self.buses[link] = Bus(is_up, self._clock.wall_s(), reason)
+        if not is_up:
+            log.warning("link %s: its bus is down: %s", link, reason)
+        elif bus is not None:
+            log.info("link %s: its bus is back after %.1f s", link, self._clock.wall_s() - bus.since_s)
+
     def link_down(self, link: str, reason: str) -> None:
         """A line was lost, and with it all that it brings."""
+        self.buses.pop(link, None)
         for source in self._things.values():
             if source.link == link:
                 self._offline(source, reason)
@@ -203,6 +245,11 @@ class Sources:
     ) -> None:
         """One reading of a known property."""
         id, name, link = track.source.id, track.name, track.source.link
+        doubt = track.plausibility.doubt(value, now_s if mono_s is None else mono_s)
+        if doubt is not None:
+            self.readings[link, "bad"] += 1
+            self._spoil(track, doubt, now_s)
+            return
         verdict, held, definition = judge(track, value, live, now_s, is_awaited=self.is_awaited(id, name))
         if verdict == "bad":
             self.readings[link, "bad"] += 1
@@ -224,6 +271,14 @@ class Sources:
                 self._say(track, live, track.reason, type=PROPERTY_REPORTED)
         self._watch(track)
         self.on_report(id, name, held)  # after its change, so that the outcome it settles comes after it
+
+    def _spoil(self, track: Track, reason: str, now_s: float) -> None:
+        """A reading that cannot be true: the last good value stays, and is said to be bad."""
+        track.heard_s = now_s
+        self._watch(track)
+        if (track.quality, track.reason) != ("bad", reason):
+            self._take_waiting(track)
+            self._say(track, "bad", reason)
 
     def _take_waiting(self, track: Track) -> bool:
         """What waited becomes the property's value, to be said by the caller; False if nothing did."""
@@ -330,6 +385,8 @@ class Sources:
         if old is None:
             source.tracks[name] = track
             return
+        if definition != old.definition:
+            old.plausibility = track.plausibility
         old.definition, old.rule = definition, track.rule
         self._watched.drop(old)
         if old.value is not None and old.is_live:
@@ -362,4 +419,4 @@ def _merge(old: Description, new: Description) -> Description:
     for name, said in new.properties.items():
         properties[make_id(name)] = said
     kept = dict(list(properties.items())[:MAX_PROPERTIES])
-    return Description(new.model or old.model, new.firmware or old.firmware, kept)
+    return Description(new.model or old.model, new.firmware or old.firmware, kept, new.sleeps)

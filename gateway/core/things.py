@@ -21,7 +21,8 @@ PropertyType = Literal["number", "integer", "boolean", "string", "enum"]
 class PropertyDescription(msgspec.Struct, frozen=True, omit_defaults=True, rename={"class_": "class"}):
     """What is known of a property. None: nobody said.
 
-    `unit` as Home Assistant spells it; `values` are the words of an enum; `precision` is how many decimals are worth showing.
+    `unit` as Home Assistant spells it; `values` are the words of an enum; `precision` is how many decimals are worth showing. A reading
+    outside of `plausible` is bad, as is one that moves faster than `max_rate` (the unit, per minute) until a second one agrees.
     """
 
     type: PropertyType | None = None
@@ -33,14 +34,17 @@ class PropertyDescription(msgspec.Struct, frozen=True, omit_defaults=True, renam
     step: float | None = None
     precision: int | None = None
     values: tuple[str, ...] | None = None
+    plausible: tuple[float, float] | None = None
+    max_rate: float | None = None
 
 
 class Description(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a device says of itself."""
+    """What a device says of itself. One that sleeps hears commands only when it wakes."""
 
     model: str | None = None
     firmware: str | None = None
     properties: dict[str, PropertyDescription] = {}
+    sleeps: bool = False
 
 
 class ReportRule(msgspec.Struct, frozen=True):
@@ -64,6 +68,8 @@ class PropertyRule(msgspec.Struct, frozen=True, rename={"class_": "class"}):
     step: float | None = None
     precision: int | None = None
     values: tuple[str, ...] | None = None
+    plausible: tuple[float, float] | None = None
+    max_rate: float | None = None
     deadband: float | None = None
     min_interval_s: float | None = None
     heartbeat_s: float | None = None
@@ -99,7 +105,7 @@ _DEFAULT_RULES: dict[str | None, ReportRule] = {
     "setpoint": _HAPPENS,
 }
 _RULE_FIELDS = ("deadband", "min_interval_s", "heartbeat_s", "stale_after_s")
-_DESCRIBING_FIELDS = ("type", "unit", "class_", "min", "max", "step", "precision", "values")
+_DESCRIBING_FIELDS = ("type", "unit", "class_", "min", "max", "step", "precision", "values", "plausible", "max_rate")
 
 
 class RuleBook:

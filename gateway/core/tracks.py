@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from gateway.core.clock import Clock, Timer
+from gateway.core.plausible import Plausibility
 from gateway.core.things import Description, PropertyDescription, ReportRule, fit
 from gateway.core.values import Scalar, is_usable
 
@@ -22,11 +23,13 @@ class Track:
     """
 
     __slots__ = (
-        "definition", "first", "heard_s", "mono_s", "name", "quality", "reason", "rule", "said_s", "source", "value", "waiting",
+        "definition", "first", "heard_s", "mono_s", "name", "plausibility", "quality", "reason", "rule", "said_s", "source", "value",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, source: "Source", name: str, definition: PropertyDescription, rule: ReportRule) -> None:
         self.source, self.name, self.definition, self.rule = source, name, definition, rule
+        self.plausibility = Plausibility(definition)
         self.first: Scalar | None = None
         self.value: Scalar | None = None
         self.quality = "stale"

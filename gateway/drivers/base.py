@@ -4,7 +4,8 @@ Others ship theirs through the entry-point group `hearthgate.drivers`; `find.py`
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,12 +16,29 @@ from gateway.links.base import Line, Opener
 LineT = TypeVar("LineT", bound=Line)
 
 
+class Probe(NamedTuple):
+    """How a driver's devices are known on a port that nobody has configured yet.
+
+    Attributes:
+        baud: bits per second to listen at.
+        ask: what makes such a device speak, and harms no other; may be empty.
+        knows: is called with all that was heard so far; says what it seems to be, None for what cannot be told (yet).
+        within_s: how long to listen.
+    """
+
+    baud: int
+    ask: bytes
+    knows: Callable[[bytes], str | None]
+    within_s: float = 3.0
+
+
 class Driver(ABC, Generic[LineT]):
     """Speaks for one link. One instance serves all the sessions of its link, one after the other.
 
     Attributes:
         Options: the driver's own keys below `[links.X]`, beside `driver` and `simulated`: a frozen msgspec Struct with `kw_only` and
             `forbid_unknown_fields`. What its `__post_init__` refuses with a ValueError becomes a fault of the configuration.
+        probes: for `hearthgate links`.
 
     Args:
         link: the link's name.
@@ -29,6 +47,7 @@ class Driver(ABC, Generic[LineT]):
     """
 
     Options: ClassVar[type[msgspec.Struct]]
+    probes: ClassVar[tuple[Probe, ...]] = ()
 
     def __init__(self, link: str, options: Any, intake: Intake) -> None:
         self.link = link

@@ -80,7 +80,7 @@ class Health:
             "clock": {"condition": self._core.clock.condition, "time": format_time(self._core.clock.wall_s())},
             "journal": self._journal(),
             "things": self._things(),
-            "links": {name: _link(link) for name, link in self._links().items()},
+            "links": {name: self._link(name, link) for name, link in self._links().items()},
             "mqtt": _upstream(mqtt.status()) if mqtt else None,
             "webhooks": msgspec.to_builtins(list(self._webhooks.statuses())),
             "alerts": msgspec.to_builtins(self._core.alerts.active()),
@@ -103,6 +103,18 @@ class Health:
         )
 
     # -- private -----------------------------------------------------------------------------------------------------
+
+    def _link(self, name: str, link: LinkHealth) -> dict[str, Any]:
+        bus = self._core.sources.buses.get(name)
+        return {
+            "is_up": link.is_up,
+            "since": format_time(link.since_s),
+            "reason": link.reason or None,
+            "hint": link.hint or None,
+            "opens": link.opens,
+            "failures": link.failures,
+            "bus": bus and {"is_up": bus.is_up, "since": format_time(bus.since_s), "reason": bus.reason or None},
+        }
 
     def _journal(self) -> dict[str, Any]:
         journal, store = self._core.journal, self._core.store
@@ -152,6 +164,13 @@ class Health:
                 "Whether the link is open.",
                 ("link",),
                 {(name,): float(link.is_up) for name, link in self._links().items()},
+            ),
+            Family(
+                "hearthgate_bus_up",
+                "gauge",
+                "Whether the bus behind an open link speaks, where its driver knows of one.",
+                ("link",),
+                {(name,): float(bus.is_up) for name, bus in self._core.sources.buses.items()},
             ),
             Family(
                 "hearthgate_link_opens",
@@ -221,17 +240,6 @@ def _told(prefix: str, outlet: str, status: Mapping[str, Any]) -> list[Family]:
         for name, value in status.items()
         if isinstance(value, int)
     ]
-
-
-def _link(link: LinkHealth) -> dict[str, Any]:
-    return {
-        "is_up": link.is_up,
-        "since": format_time(link.since_s),
-        "reason": link.reason or None,
-        "hint": link.hint or None,
-        "opens": link.opens,
-        "failures": link.failures,
-    }
 
 
 def _upstream(status: msgspec.Struct) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from gateway.core.errors import (
     ThingUnknown,
     TooManyCommands,
 )
+from gateway.core.things import Description
 from gateway.core.writer import Batch, Writer
 from tests.core.house import AT_ONCE, HALL, LINK, changes, living
 from tests.support.clock import FakeClock
@@ -507,3 +508,49 @@ async def test_the_newest_commands_are_kept_newest_first(device: Device, monkeyp
     ids = [(await device.ask(20 + number / 2)).id for number in range(8)]
     assert [one.id for one in device.core.commands.recent()] == ids[:-6:-1]
     assert not device.core.commands._outcomes._bells, "nothing is kept for those who have gone"
+
+
+# -- things that sleep ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_command_waits_until_the_thing_wakes(device: Device) -> None:
+    device.intake.describe("hall", Description(sleeps=True))
+    device.intake.asleep("hall")
+    await device.core.store.flush()
+    command = await device.ask()
+    device.pass_time(40)  # longer than others have
+    await device.core.store.flush()
+    assert (command.state, device.got) == ("accepted", [])
+    device.intake.awake("hall")
+    await until(lambda: len(device.got) == 1)
+    device.intake.report("hall", {"setpoint": 21.5})
+    await until(lambda: device.core.commands.get(command.id).state == "confirmed")
+
+
+async def test_a_command_to_a_thing_that_never_wakes_expires(device: Device) -> None:
+    device.intake.describe("hall", Description(sleeps=True))
+    device.intake.asleep("hall")
+    await device.core.store.flush()
+    command = await device.ask()
+    device.pass_time(86_401)
+    await until(lambda: device.core.commands.get(command.id).state == "expired")
+    assert device.got == []
+
+
+async def test_a_restart_leaves_a_sleeping_thing_its_time(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with living(tmp_path, clock=clock) as core:
+        device = Device(core)
+        await device.begin()
+        device.intake.describe("hall", Description(sleeps=True))
+        device.intake.asleep("hall")
+        await core.store.flush()
+        command = await device.ask()
+        await device.stop()
+    clock.advance(600)
+    async with living(tmp_path, clock=clock) as core:
+        device = Device(core)
+        device.serve()
+        device.intake.thing_online("hall")
+        await until(lambda: [one.id for one in device.got] == [command.id])
+        await device.stop()

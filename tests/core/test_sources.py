@@ -452,3 +452,28 @@ async def test_a_description_is_announced_when_it_says_something_new(tmp_path: P
         assert hall.properties["setpoint"].definition.writable
         assert hall.properties["mode"].quality == "stale"
         assert decode((await core.journal.read(added[1].seq - 1, 1))[0].body).value["description"]["model"] == "TH-2"
+
+
+async def test_a_bus_is_a_fact_of_its_own_said_once_when_it_turns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = FakeClock()
+    async with living(tmp_path, clock=clock) as core:
+        intake, buses = core.intake(LINK), core.sources.buses
+        with caplog.at_level("INFO", "gateway.core.sources"):
+            intake.bus_up()
+            intake.bus_up()
+            since_s = buses[LINK].since_s
+            clock.advance(60)
+            intake.bus_down("no frame for 10 s")
+            intake.bus_down("no frame for 20 s")
+            assert (buses[LINK].is_up, buses[LINK].reason) == (False, "no frame for 20 s")
+            assert buses[LINK].since_s == since_s + 60
+            clock.advance(5)
+            intake.bus_up()
+        assert [record.getMessage() for record in caplog.records] == [
+            "link wire: its bus is down: no frame for 10 s",
+            "link wire: its bus is back after 5.0 s",
+        ]
+        intake.link_down("unplugged")
+        assert LINK not in buses, "of a bus behind a line that is lost nothing is known"

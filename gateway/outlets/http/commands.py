@@ -39,6 +39,8 @@ class Setting:
             Problem: what became of it is an error.
         """
         wait_s = self._granted(call)
+        if call.prefer.wait_s is None and self._commands.is_asleep(thing):
+            wait_s = 0  # it will not hear of it so soon
         key = key_of(call)
         until_s = asyncio.get_running_loop().time() + wait_s
         command = await self._commands.submit(thing, name, value, cause=call.cause, key=key)
