@@ -128,8 +128,10 @@ def recall(memory: Memory, number: int, thing: str) -> Node | None:
         values = {
             (int(at), int(type)): str(held["values"][key]) for key in held["values"] for at, type in [key.split("/")]
         }
-        texts = (str(held[key]) for key in ("version", "sketch", "sketch_version"))
-        return Node(number, thing, *texts, bool(held["sleeps"]), children, values, set(values))
+        version, sketch, sketch_version = (str(held[key]) for key in ("version", "sketch", "sketch_version"))
+        return Node(
+            number, thing, version, sketch, sketch_version, bool(held["sleeps"]), children, values, heard=set(values)
+        )
     except (TypeError, KeyError, ValueError, AttributeError):
         return None
 
