@@ -41,7 +41,7 @@ class Sketch(ABC):
     def values(self) -> dict[Place, str]:
         """What it would send now."""
 
-    def take(self, child: int, type: int, payload: str) -> None:
+    def take(self, child: int, type: int, payload: str) -> None:  # noqa: B027 -- most have nothing that can be set
         """A value was set; what a sketch does not know it ignores."""
 
 
