@@ -1,67 +1,27 @@
 """`mysensors`: a MySensors gateway on a serial port, API 2.x. Each of its nodes is a thing, the gateway (node 0) too.
 
-The API has no checksum, and a line that has lost its first digit speaks for another node: what a node says that was never heard before is
-held until it says something more. A command goes out with the wish for an echo; the echo acknowledges it, the node's next report
+A command goes out with the wish for an echo; the echo acknowledges it, the node's next report
 of the value confirms it. Every received line is counted once.
 """
 
-import asyncio
-import calendar
 import logging
 import re
-import time
-from collections import Counter, OrderedDict
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar
 
 from gateway.core.commands import Command
 from gateway.core.errors import LinkError, ProtocolError
-from gateway.core.intake import Intake, LineOutcome
-from gateway.core.values import Scalar, make_id
+from gateway.core.intake import Intake
+from gateway.core.values import make_id
 from gateway.drivers.base import Driver, Probe
-from gateway.drivers.codecs import mysensors as codec
-from gateway.drivers.codecs.mysensors import (
-    BROADCAST,
-    GATEWAY,
-    I_ID_REQUEST,
-    I_ID_RESPONSE,
-    INTERNAL,
-    MAX_NODE,
-    OF_NODE,
-    SET,
-    LineDecoder,
-    Message,
-    Refusal,
-    encode,
-)
-from gateway.drivers.codecs.mysensors_types import (
-    CHILDREN,
-    INTERNALS,
-    V_UNIT_PREFIX,
-    VALUES,
-    read_number,
-    read_value,
-    write_value,
-)
-from gateway.drivers.mysensors_nodes import Ids, Node, Place, name_of, place_of, recall, remember
+from gateway.drivers.codecs.mysensors import MAX_NODE, SET, LineDecoder, Message, Refusal, encode
+from gateway.drivers.codecs.mysensors_types import write_value
+from gateway.drivers.mysensors_network import Network
+from gateway.drivers.mysensors_nodes import place_of
 from gateway.drivers.serial_options import SerialOptions
 from gateway.drivers.thing_template import ThingTemplate
 from gateway.links.base import Opener, Port
 
 log = logging.getLogger(__name__)
-
-_ASKED_AT = frozenset({1, 10, 100, 1000})
-"""A node that has not presented itself is asked to at these of its lines: it may have been asleep, or the answer was lost."""
-_AWAKE_S = 0.5
-"""How long a node listens before it sleeps, where it does not say (MY_SMART_SLEEP_WAIT_DURATION_MS)."""
-_STRANGERS_AT_MOST = 64
-_NOT_READ_BACK = frozenset({29, 30, 31, 32, 47, 50})
-"""Moves of a cover, codes to send, text to show: the node's acknowledgement is all that one ever hears of them."""
-_NO_SIGNAL = -256
-"""INVALID_RSSI of the library."""
-
-_I: Final = {name: number for number, name in enumerate(INTERNALS)}
-_Outcome = tuple[LineOutcome, str]
-_ACCEPTED: Final[_Outcome] = ("accepted", "")
 
 
 class MySensorsOptions(SerialOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,11 +48,6 @@ class MySensorsOptions(SerialOptions, frozen=True, forbid_unknown_fields=True, k
             )
 
 
-class _Awaited(NamedTuple):
-    id: str
-    payload: str
-
-
 class MySensors(Driver[Port]):
     """Reads lines, answers the nodes' questions, and sets values."""
 
@@ -104,30 +59,20 @@ class MySensors(Driver[Port]):
         self._options = options
         template = ThingTemplate(options.thing)
         names = {number: template.name({"node": number, "link": link}) or "" for number in range(MAX_NODE + 1)}
-        self._things = names
         self._numbers = {make_id(name): number for number, name in names.items()}
-        self._nodes: dict[int, Node] = {}
-        for number, name in names.items():
-            node = recall(intake.memory, number, name)
-            if node is not None:
-                self._nodes[number] = node
-        self._ids = Ids(intake.memory)
+        self._network = Network(link, names, options, intake)
+        self._decoder = LineDecoder()
         self._port: Port | None = None
         self._has_sent_half = False
-        self._begin()
 
     def opener(self) -> Opener[Port]:
         return self._options.opener()
 
     async def session(self, line: Port) -> None:
         """Asks the gateway for its version and all nodes to say that they are there, then listens."""
-        self._begin()
+        self._decoder = LineDecoder()
+        self._network.open()
         self._port = line
-        for node in self._nodes.values():
-            if node.sleeps:
-                self.intake.asleep(node.thing)
-        self._tell(GATEWAY, "version")
-        self._tell(BROADCAST, "discover_request")
         try:
             while True:
                 await self._answer()
@@ -136,9 +81,7 @@ class MySensors(Driver[Port]):
                     await self.intake.room()
         finally:
             self._port = None
-            for number, nap in self._naps.items():
-                nap.cancel()
-                self.intake.asleep(self._things[number])
+            self._network.close()
 
     async def send(self, command: Command) -> None:
         number, place = self._numbers.get(command.thing), place_of(command.name)
@@ -146,23 +89,14 @@ class MySensors(Driver[Port]):
             self.intake.nak(command.id, "it belongs to no node")
             return
         type, payload = write_value(place[1], command.value)
+        message = Message(number, place[0], SET, 1, type, payload)
         try:
-            data = encode(Message(number, place[0], SET, 1, type, payload))
+            data = encode(message)
         except ProtocolError as error:
             self.intake.nak(command.id, f"it cannot be written as a line ({error})")
             return
-        self._awaited[number, place[0], type] = _Awaited(command.id, payload)
+        self._network.expect_echo(message, command.id)
         await self._write(data)
-
-    def _begin(self) -> None:
-        """What is true only as long as the line is up."""
-        self._decoder = LineDecoder()
-        self._replies: list[Message] = []
-        self._awaited: dict[tuple[int, int, int], _Awaited] = {}
-        self._strangers: OrderedDict[int, Message] = OrderedDict()
-        self._lacking: Counter[int] = Counter()
-        self._met: set[int] = set()
-        self._naps: dict[int, asyncio.TimerHandle] = {}
 
     def _hear(self, data: bytes) -> bool:
         """Takes the lines that ended; False when something has to be written or waited for before more can come."""
@@ -172,13 +106,14 @@ class MySensors(Driver[Port]):
                 if log.isEnabledFor(logging.DEBUG):
                     log.debug("link %s: a line is dropped (%s %s): %s", self.link, *message[:2], message.start.hex())
             else:
-                self.intake.line(*self._take(message))
-        return not (self._replies or self.intake.is_full)
+                self.intake.line(*self._network.take(message))
+        return not (self._network.replies or self.intake.is_full)
 
     async def _answer(self) -> None:
-        replies, self._replies = self._replies, []
+        replies = b"".join(map(encode, self._network.replies))
+        self._network.replies.clear()
         if replies:
-            await self._write(b"".join(map(encode, replies)))
+            await self._write(replies)
 
     async def _write(self, data: bytes) -> None:
         """Half a line that a cancelled writer left behind is ended first, so that it spoils no other."""
@@ -189,220 +124,6 @@ class MySensors(Driver[Port]):
         self._has_sent_half = True
         await self._port.write(data)
         self._has_sent_half = False
-
-    def _tell(self, node: int, internal: str, payload: str = "") -> None:
-        self._replies.append(Message(node, OF_NODE, INTERNAL, 0, _I[internal], payload))
-
-    # -- one line ----------------------------------------------------------------------------------------------------
-
-    def _take(self, message: Message) -> _Outcome:
-        if message.command == INTERNAL and message.type in (I_ID_REQUEST, I_ID_RESPONSE):
-            return self._give_id(message)
-        number = message.node
-        node = self._nodes.get(number)
-        if node is None:
-            first = self._strangers.pop(number, None)
-            if first is None and number != GATEWAY and number not in self._ids:
-                self._strangers[number] = message
-                if len(self._strangers) > _STRANGERS_AT_MOST:
-                    self._strangers.popitem(last=False)
-                return "held", "unconfirmed"
-            node = self._nodes[number] = Node(number, self._things[number])
-            if first is not None:
-                self._handle(node, first)
-        return self._handle(node, message)
-
-    def _handle(self, node: Node, message: Message) -> _Outcome:
-        if node.number not in self._met or not self.intake.knows(node.thing):
-            self._met.add(node.number)
-            self._introduce(node)
-        match message.command:
-            case codec.PRESENTATION:
-                return self._take_presentation(node, message)
-            case codec.SET:
-                return self._take_value(node, message)
-            case codec.REQ:
-                return self._take_request(node, message)
-            case codec.INTERNAL:
-                self.intake.thing_online(node.thing)
-                return self._take_internal(node, message)
-            case _:
-                self.intake.thing_online(node.thing)
-                return "accepted", "stream"
-
-    def _take_presentation(self, node: Node, message: Message) -> _Outcome:
-        if message.type not in CHILDREN:
-            return "dropped", "unknown-type"
-        if message.child == OF_NODE:
-            node.version = message.payload or node.version
-        else:
-            child = node.child(message.child)
-            child.kind, child.description = message.type, message.payload
-        self._learn(node)
-        return _ACCEPTED
-
-    def _take_value(self, node: Node, message: Message) -> _Outcome:
-        type, at = message.type, message.child
-        if type not in VALUES:
-            return "dropped", "unknown-type"
-        if message.ack:
-            return self._take_echo(node, message)
-        if node.child(at).kind is None:
-            self._miss(node)
-        if type == V_UNIT_PREFIX:
-            node.child(at).unit = message.payload
-            self._learn(node)
-            return _ACCEPTED
-        place = (at, type)
-        try:
-            value = read_value(type, message.payload)
-        except ProtocolError as error:
-            self.intake.thing_online(node.thing)
-            self.intake.bad(node.thing, name_of(place), error.detail)
-            return "dropped", "bad-value"
-        if VALUES[type].kind == "event":
-            self.intake.event(node.thing, name_of(place), value)
-        else:
-            self._report(node, place, message.payload, value)
-        return _ACCEPTED
-
-    def _report(self, node: Node, place: Place, payload: str, value: Scalar) -> None:
-        if node.sees(place):
-            self._introduce(node)
-        if node.values.get(place) != payload and (place in node.values or len(node.values) < len(node.heard)):
-            node.values[place] = payload
-            if node.is_writable(place):
-                remember(self.intake.memory, node)
-        self.intake.report(node.thing, {name_of(place): value})
-
-    def _take_echo(self, node: Node, message: Message) -> _Outcome:
-        """What we have set comes back from the node: it has it."""
-        self.intake.thing_online(node.thing)
-        key = (node.number, message.child, message.type)
-        awaited = self._awaited.get(key)
-        if awaited is None or awaited.payload != message.payload:
-            return "accepted", "echo"
-        del self._awaited[key]
-        self.intake.ack(awaited.id)
-        if self._options.optimistic or message.type in _NOT_READ_BACK:
-            value = read_value(message.type, message.payload)
-            self._report(node, (message.child, message.type), message.payload, value)
-        return "accepted", "echo"
-
-    def _take_request(self, node: Node, message: Message) -> _Outcome:
-        """A node asks what its value is: it gets the last one that it had."""
-        if message.type not in VALUES:
-            return "dropped", "unknown-type"
-        self.intake.thing_online(node.thing)
-        place = (message.child, message.type)
-        if node.child(message.child).kind is None:
-            self._miss(node)
-        elif node.is_writable(place) and node.sees(place):
-            self._introduce(node)
-        payload = node.values.get(place)
-        if payload is not None:
-            self._replies.append(Message(node.number, message.child, SET, 0, message.type, payload))
-        return _ACCEPTED
-
-    def _take_internal(self, node: Node, message: Message) -> _Outcome:
-        if message.type >= len(INTERNALS):
-            return "dropped", "unknown-type"
-        match INTERNALS[message.type]:
-            case "log_message":
-                return "accepted", "log"
-            case "battery_level" | "signal_report_response" as said:
-                return self._take_number(node, "battery" if said == "battery_level" else "signal_strength", message)
-            case "time":
-                self._tell(node.number, "time", str(calendar.timegm(time.localtime())))  # nodes show it as it is
-            case "config":
-                self._tell(node.number, "config", "M" if self._options.metric else "I")
-            case "registration_request":
-                self._tell(node.number, "registration_response", "1")
-            case "version":
-                node.version = message.payload or node.version
-                self._learn(node)
-            case "sketch_name":
-                node.sketch = message.payload
-                self._learn(node)
-            case "sketch_version":
-                node.sketch_version = message.payload
-                self._learn(node)
-            case "gateway_ready":
-                self._tell(BROADCAST, "discover_request")
-            case "discover_response":
-                self._miss(node)
-            case "heartbeat_response":
-                self._miss(node)
-                if node.tells_of_sleep_by_heartbeat:
-                    self._wake(node, _AWAKE_S)
-            case "pre_sleep_notification":
-                self._miss(node)
-                self._wake(node, _seconds(message.payload))
-            case "locked":
-                self.intake.event(node.thing, "locked", message.payload)
-            case _:
-                return "accepted", "internal"
-        return _ACCEPTED
-
-    def _take_number(self, node: Node, name: str, message: Message) -> _Outcome:
-        try:
-            value = round(read_number(message.payload))
-        except ProtocolError as error:
-            self.intake.bad(node.thing, name, error.detail)
-            return "dropped", "bad-value"
-        if name == "signal_strength" and (value >= 0 or value <= _NO_SIGNAL):
-            return "dropped", "bad-value"
-        if name not in node.own:
-            node.own.add(name)
-            self._introduce(node)
-        self.intake.report(node.thing, {name: value})
-        return _ACCEPTED
-
-    def _give_id(self, message: Message) -> _Outcome:
-        if message.type == I_ID_RESPONSE:
-            return "accepted", "internal"
-        id = self._ids.hand_out(set(self._nodes)) if self._options.hand_out_ids else None
-        if id is not None:
-            log.info("link %s: a new node is given the number %d", self.link, id)
-            self._replies.append(Message(message.node, message.child, INTERNAL, 0, I_ID_RESPONSE, str(id)))
-        elif self._options.hand_out_ids:
-            log.warning("link %s: a new node asks for a number, and all %d are taken", self.link, MAX_NODE)
-        return _ACCEPTED
-
-    # -- nodes -------------------------------------------------------------------------------------------------------
-
-    def _introduce(self, node: Node) -> None:
-        self.intake.describe(node.thing, node.describe(is_metric=self._options.metric))
-
-    def _learn(self, node: Node) -> None:
-        self._introduce(node)
-        remember(self.intake.memory, node)
-
-    def _miss(self, node: Node) -> None:
-        """It has spoken without having presented itself, or not all of it."""
-        if node.is_presented and node.children and all(child.kind is not None for child in node.children.values()):
-            return
-        self._lacking[node.number] += 1
-        if self._lacking[node.number] in _ASKED_AT:
-            self._tell(node.number, "presentation")
-
-    def _wake(self, node: Node, for_s: float) -> None:
-        """It listens for a moment, and then sleeps."""
-        if not node.sleeps:
-            node.sleeps = True
-            self._learn(node)
-        self.intake.asleep(node.thing)
-        self.intake.awake(node.thing)
-        nap = self._naps.pop(node.number, None)
-        if nap is not None:
-            nap.cancel()
-        loop = asyncio.get_running_loop()
-        self._naps[node.number] = loop.call_later(for_s, self.intake.asleep, node.thing)
-
-
-def _seconds(payload: str) -> float:
-    """How long a node says that it listens before it sleeps, within reason."""
-    return min(int(payload) / 1000, 60.0) if payload.isdecimal() and len(payload) <= 6 and int(payload) else _AWAKE_S
 
 
 _SPEAKS = re.compile(

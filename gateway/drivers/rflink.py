@@ -197,8 +197,8 @@ class RfLink(Driver[Port]):
             self._say(thing, "on", switch, word == "ON", _ON)
         elif word in ("ALLON", "ALLOFF"):
             self._say(thing, "on", switch, word == "ALLON", _ON)
-            for name in [name for name in self._described.get(thing, {}) if name.partition("_")[0] == "on"]:
-                self.intake.report(thing, {name: word == "ALLON"})
+            others = self._described[thing].keys() - {f"on_{switch}", "on"}
+            self.intake.report(thing, {name: word == "ALLON" for name in others if name.startswith("on_")})
         elif word.lower() in _MOVES:
             self._say(thing, "move", switch, word.lower(), _MOVE)
         elif level != word and level.isdecimal() and int(level) <= 15:
