@@ -110,7 +110,7 @@ class MySensors(Driver[Port]):
         return not (self._network.replies or self.intake.is_full)
 
     async def _answer(self) -> None:
-        replies = b"".join(map(encode, self._network.replies))
+        replies = b"".join(self._network.replies)
         self._network.replies.clear()
         if replies:
             await self._write(replies)

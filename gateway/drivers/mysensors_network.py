@@ -25,6 +25,7 @@ from gateway.drivers.codecs.mysensors import (
     OF_NODE,
     SET,
     Message,
+    encode,
 )
 from gateway.drivers.codecs.mysensors_types import (
     CHILDREN,
@@ -90,11 +91,11 @@ class Network:
             if node is not None:
                 self._nodes[number] = node
         self._ids = Ids(intake.memory)
-        self.replies: list[Message] = []
+        self.replies: list[bytes] = []
         self.open()
 
     def open(self) -> None:
-        """A line is there: nothing is known of what was said before. Asks the gateway its version, and all nodes to say that they are there."""
+        """A line is there: nothing that was said before counts. The gateway is asked for its version, and all nodes whether they are there."""
         self.replies.clear()
         self._awaited: dict[tuple[int, int, int], _Awaited] = {}
         self._strangers: OrderedDict[int, Message] = OrderedDict()
@@ -193,7 +194,7 @@ class Network:
     def _report(self, node: Node, place: Place, payload: str, value: Scalar) -> None:
         if node.sees(place):
             self._introduce(node)
-        if node.values.get(place) != payload and (place in node.values or len(node.values) < len(node.heard)):
+        if place in node.heard and node.values.get(place) != payload:
             node.values[place] = payload
             if node.is_writable(place):
                 remember(self.intake.memory, node)
@@ -225,7 +226,7 @@ class Network:
             self._introduce(node)
         payload = node.values.get(place)
         if payload is not None:
-            self.replies.append(Message(node.number, message.child, SET, 0, message.type, payload))
+            self._reply(Message(node.number, message.child, SET, 0, message.type, payload))
         return _ACCEPTED
 
     def _take_internal(self, node: Node, message: Message) -> _Outcome:
@@ -288,7 +289,7 @@ class Network:
         id = self._ids.hand_out(set(self._nodes)) if self._options.hand_out_ids else None
         if id is not None:
             log.info("link %s: a new node is given the number %d", self.link, id)
-            self.replies.append(Message(message.node, message.child, INTERNAL, 0, I_ID_RESPONSE, str(id)))
+            self._reply(Message(message.node, message.child, INTERNAL, 0, I_ID_RESPONSE, str(id)))
         elif self._options.hand_out_ids:
             log.warning("link %s: a new node asks for a number, and all %d are taken", self.link, MAX_NODE)
         return _ACCEPTED
@@ -324,7 +325,13 @@ class Network:
         self._naps[node.number] = loop.call_later(for_s, self.intake.asleep, node.thing)
 
     def _tell(self, node: int, internal: str, payload: str = "") -> None:
-        self.replies.append(Message(node, OF_NODE, INTERNAL, 0, _I[internal], payload))
+        self._reply(Message(node, OF_NODE, INTERNAL, 0, _I[internal], payload))
+
+    def _reply(self, message: Message) -> None:
+        try:
+            self.replies.append(encode(message))
+        except ProtocolError as error:  # it came over USB from the gateway itself, and is longer than the radio carries
+            log.debug("link %s: node %d is not answered: %s", self.link, message.node, error)
 
 
 def _seconds(payload: str) -> float:
