@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from firmware_sim.devices.base import Firmware, Thing
 from firmware_sim.devices.dialect import DialectFirmware, SketchFirmware
+from firmware_sim.devices.mysensors import MySensorsFirmware
+from firmware_sim.devices.mysensors_sketches import DoorSketch, RoomSketch, SwitchSketch, ThermostatSketch, ValveSketch
+from firmware_sim.devices.rflink import RfLinkFirmware
 from firmware_sim.devices.room_sensor import RoomSensor
 from firmware_sim.devices.switches import Contact, MotionDetector, Relay
 from firmware_sim.house import House
@@ -86,6 +89,23 @@ def _relay(house: House, settings: Settings) -> Firmware:
     return _dialect(house, [Relay("lamp", house.switch_lamp)], settings)
 
 
+def _mysensors(house: House, settings: Settings) -> Firmware:
+    sketches = [
+        (1, ThermostatSketch("Hall thermostat", house.thermostat)),
+        (2, RoomSketch("Living climate", _sensor("living", house))),
+        (3, ValveSketch("Bedroom valve", house, "bedroom")),
+        (4, SwitchSketch("Lamp relay", house.switch_lamp)),
+        (5, DoorSketch("Door contact", lambda: house.story.door_is_open)),
+        (None, RoomSketch("Attic climate", _sensor("attic", house))),
+    ]
+    return MySensorsFirmware(sketches, house, period_s=settings.period_s)
+
+
+def _rflink(house: House, settings: Settings) -> Firmware:
+    sensors = {room: _sensor(room, house) for room in ("kitchen", "bath")}
+    return RfLinkFirmware(sensors, house, period_s=settings.period_s)
+
+
 KINDS: dict[str, Kind] = {
     "thermostat": Kind("the hall's thermostat: setpoint and mode can be set; checksums", _thermostat),
     "boiler": Kind("the boiler: flow temperature, flame, modulation; checksums", _boiler),
@@ -94,5 +114,9 @@ KINDS: dict[str, Kind] = {
     "sketch": Kind("prints temperature and humidity of the attic, as any sketch would, and no more", _sketch),
     "contact": Kind("the front door's contact", _contact),
     "motion": Kind("the hall's motion detector", _motion),
+    "mysensors": Kind(
+        "a MySensors gateway and six nodes, two of which sleep, one new; reboots when opened", _mysensors, True
+    ),
+    "rflink": Kind("an RFLink gateway that hears two sensors and a remote control, and switches the lamp", _rflink),
     "relay": Kind("a relay with the living room's lamp on it", _relay),
 }
