@@ -18,7 +18,14 @@ from firmware_sim.pins import PinsDaemon
 from firmware_sim.station import Station, seconds_from_now
 from firmware_sim.wire import Wire
 
-LINES = {"hall": "thermostat", "sensors": "sensors", "attic": "sketch", "boiler": "boiler"}
+LINES = {
+    "hall": "thermostat",
+    "sensors": "sensors",
+    "attic": "sketch",
+    "boiler": "boiler",
+    "radio": "mysensors",
+    "remotes": "rflink",
+}
 """The links in the directory, and the kind of device behind each."""
 INPUT_PINS = {"door": 17, "motion": 27, "button": 22, "window": 24}
 RELAY_PIN = 23
@@ -79,8 +86,11 @@ class Installation:
                     on_ready(self.layout())
 
     def layout(self) -> dict[str, Any]:
-        """Where everything is: `{"links": {name: path}, "pins": {"host", "port", name: pin}}`."""
-        found: dict[str, Any] = {"links": {name: str(self.directory / name) for name in LINES}}
+        """Where everything is: `{"links": {name: path}, "drivers": {name: driver}, "pins": {"host", "port", name: pin}}`."""
+        found: dict[str, Any] = {
+            "links": {name: str(self.directory / name) for name in LINES},
+            "drivers": {name: KINDS[kind].driver for name, kind in LINES.items()},
+        }
         if self.pins is not None:
             found["pins"] = {"host": self.pins.host, "port": self.pins.port, **INPUT_PINS, "relay": RELAY_PIN}
         return found

@@ -39,11 +39,13 @@ class Kind:
     Attributes:
         build: makes the firmware of a device in this house.
         resets_on_open: opening the port reboots it.
+        driver: what its language is called by gateways.
     """
 
     summary: str
     build: Callable[[House, Settings], Firmware]
     resets_on_open: bool = False
+    driver: str = "jsonlines"
 
 
 def _dialect(house: House, things: Sequence[Thing], settings: Settings, *, checksum: bool = False) -> Firmware:
@@ -115,8 +117,13 @@ KINDS: dict[str, Kind] = {
     "contact": Kind("the front door's contact", _contact),
     "motion": Kind("the hall's motion detector", _motion),
     "mysensors": Kind(
-        "a MySensors gateway and six nodes, two of which sleep, one new; reboots when opened", _mysensors, True
+        "a MySensors gateway and six nodes, two of which sleep, one new; reboots when opened",
+        _mysensors,
+        resets_on_open=True,
+        driver="mysensors",
     ),
-    "rflink": Kind("an RFLink gateway that hears two sensors and a remote control, and switches the lamp", _rflink),
+    "rflink": Kind(
+        "an RFLink gateway that hears two sensors and a remote control, and switches the lamp", _rflink, driver="rflink"
+    ),
     "relay": Kind("a relay with the living room's lamp on it", _relay),
 }

@@ -145,7 +145,8 @@ class Demo:
             f'events = ["*"]\nsecret_file = "{self._folder / "webhook.secret"}"',
         ]
         for name, path in layout["links"].items():
-            lines.append(f'[links.{name}]\ndriver = "jsonlines"\nport = "{path}"\nsimulated = true')
+            driver = layout["drivers"][name]
+            lines.append(f'[links.{name}]\ndriver = "{driver}"\nport = "{path}"\nsimulated = true')
         if pins := layout.get("pins"):
             lines.append('[links.pins]\ndriver = "gpio"\nfactory = "pigpio"\nsimulated = true')
             lines.append(f'daemon = "{pins["host"]}:{pins["port"]}"')
