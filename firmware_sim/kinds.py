@@ -9,6 +9,7 @@ from firmware_sim.devices.base import Firmware, Thing
 from firmware_sim.devices.dialect import DialectFirmware, SketchFirmware
 from firmware_sim.devices.mysensors import MySensorsFirmware
 from firmware_sim.devices.mysensors_sketches import DoorSketch, RoomSketch, SwitchSketch, ThermostatSketch, ValveSketch
+from firmware_sim.devices.otgw import OtgwFirmware
 from firmware_sim.devices.rflink import RfLinkFirmware
 from firmware_sim.devices.room_sensor import RoomSensor
 from firmware_sim.devices.switches import Contact, MotionDetector, Relay
@@ -103,6 +104,10 @@ def _mysensors(house: House, settings: Settings) -> Firmware:
     return MySensorsFirmware(sketches, house, period_s=settings.period_s)
 
 
+def _otgw(house: House, settings: Settings) -> Firmware:
+    return OtgwFirmware(house, period_s=settings.period_s)
+
+
 def _rflink(house: House, settings: Settings) -> Firmware:
     sensors = {room: _sensor(room, house) for room in ("kitchen", "bath")}
     return RfLinkFirmware(sensors, house, period_s=settings.period_s)
@@ -122,6 +127,7 @@ KINDS: dict[str, Kind] = {
         resets_on_open=True,
         driver="mysensors",
     ),
+    "otgw": Kind("an OpenTherm Gateway between the thermostat and the boiler", _otgw, driver="opentherm"),
     "rflink": Kind(
         "an RFLink gateway that hears two sensors and a remote control, and switches the lamp", _rflink, driver="rflink"
     ),

@@ -1,8 +1,8 @@
 """`opentherm`: a boiler and its thermostat, overheard and steered by an OpenTherm Gateway on a serial line.
 
-Three things: the boiler says what it answers, the thermostat what it writes, and the gateway between them what it does itself. What it asks or
-answers in their place (R and A frames) is nobody's reading, but for the override of the room setpoint, which is its own. A value that has no
-sensor (7FFF), an invalid one, and one that the boiler does not know are no readings.
+Three things: the boiler says what it answers, the thermostat what it writes, and the gateway between them what it does itself. What it asks
+or answers in their place (R and A frames) is nobody's reading, but for the override of the room setpoint, which is its own. A value that
+has no sensor (7FFF), an invalid one, and one that the boiler does not know are no readings.
 
 The bus may be silent although the line is up: then thermostat and boiler are offline, and the gateway is not.
 """

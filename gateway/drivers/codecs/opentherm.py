@@ -1,8 +1,8 @@
-"""The serial lines of an OpenTherm Gateway (https://otgw.tclcode.com/firmware.html): frames that it has seen, and answers to commands.
+"""The serial lines of an OpenTherm Gateway (https://otgw.tclcode.com/firmware.html): frames that it has seen, answers to commands.
 
-A frame is a letter and eight hex digits. T: from the thermostat, B: from the boiler, R: what the gateway asks the boiler instead, A: what it
-answers the thermostat instead, E: one with a fault. The 32 bits are an even parity bit, the message type (3), four spare bits, the data id (8)
-and the value (16), as OpenTherm has them (protocol specification 2.2, chapter 4).
+A frame is a letter and eight hex digits. T: from the thermostat, B: from the boiler, R: what the gateway asks the boiler instead, A: what
+it answers the thermostat instead, E: one with a fault. The 32 bits are an even parity bit, the message type (3), four spare bits, the data
+id (8) and the value (16), as OpenTherm has them (protocol specification 2.2, chapter 4).
 """
 
 import re
@@ -45,7 +45,7 @@ class Reply(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A command was not taken: NG (unknown), SE (syntax), BV (bad value), OR (out of range), NS (no space), NF (not found), OE (overrun)."""
+    """A command was not taken: NG (unknown), SE (syntax), BV (bad value), OR (out of range), NS (no room), NF (not found), OE (overrun)."""
 
     code: str
 

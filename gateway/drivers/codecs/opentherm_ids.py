@@ -1,7 +1,7 @@
 """What each OpenTherm data id means: protocol specification 2.2 (chapter 5) and, for ids that came later, 4.2.
 
-A value is read from one of two mouths. `BOILER` is what a boiler says when it answers Read-Ack or Write-Ack; `THERMOSTAT` is what a thermostat
-says when it writes, and of the status (id 0) also when it reads.
+A value is read from one of two mouths. `BOILER` is what a boiler says when it answers Read-Ack or Write-Ack; `THERMOSTAT` is what a
+thermostat says when it writes, and of the status (id 0) also when it reads.
 """
 
 from collections.abc import Iterator
