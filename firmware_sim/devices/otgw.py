@@ -1,7 +1,7 @@
 """An OpenTherm Gateway between the house's thermostat and its boiler: what its firmware 6.6 prints, and the commands it takes.
 
-Written from the protocol's and the firmware's documentation alone (OpenTherm 2.2; https://otgw.tclcode.com/firmware.html). One exchange takes a
-second on a real bus; here it is half of the period between readings.
+Written from the protocol's and the firmware's documentation alone (OpenTherm 2.2; https://otgw.tclcode.com/firmware.html). One exchange
+takes a second on a real bus; here it is half of the period between readings.
 """
 
 from __future__ import annotations
@@ -189,13 +189,14 @@ class OtgwFirmware:
 
     def _summary(self) -> str:
         thermostat, boiler = self._house.thermostat, self._house.boiler
-        status = self._of_boiler(0)
+        status, wanted = self._of_boiler(0), self._of_thermostat(1) / 256
+        room_c, outside_c = float(thermostat.values()["temperature"]), self._house.outside.temperature_c
         return ",".join(
             [
-                f"{status >> 8:08b}/{status & 0xFF:08b}", f"{self._of_thermostat(1) / 256:.2f}", "00000011/00000011", "100.00", "24/20",
-                f"{thermostat.setpoint_c:.2f}", f"{boiler.modulation * 100:.2f}", "1.50", f"{float(thermostat.values()['temperature']):.2f}",
-                f"{boiler.flow_c:.2f}", f"{min(self._dhw_setpoint_c, 45.0):.2f}", f"{self._house.outside.temperature_c:.2f}", "0.00",
-                "60/40", "80/20", f"{self._dhw_setpoint_c:.2f}", f"{self._max_ch_c:.2f}", "4711", "0", "0", "0", "1234", "0", "0", "0",
+                f"{status >> 8:08b}/{status & 0xFF:08b}", f"{wanted:.2f}", "00000011/00000011", "100.00", "24/20",
+                f"{thermostat.setpoint_c:.2f}", f"{boiler.modulation * 100:.2f}", "1.50", f"{room_c:.2f}", f"{boiler.flow_c:.2f}",
+                f"{min(self._dhw_setpoint_c, 45.0):.2f}", f"{outside_c:.2f}", "0.00", "60/40", "80/20", f"{self._dhw_setpoint_c:.2f}",
+                f"{self._max_ch_c:.2f}", "4711", "0", "0", "0", "1234", "0", "0", "0",
             ]
         )  # fmt: skip
 

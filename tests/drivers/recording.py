@@ -58,7 +58,13 @@ class RecordingIntake(Intake):
     def thing_offline(self, thing: str, reason: str) -> None:
         self.said.append(("offline", thing, reason))
 
-    def ack(self, command: str) -> None:
+    def bus_up(self) -> None:
+        self.said.append(("bus", ""))
+
+    def bus_down(self, reason: str) -> None:
+        self.said.append(("bus", reason))
+
+    def ack(self, command: str, *, report_within_s: float | None = None) -> None:
         self.said.append(("ack", command))
 
     def nak(self, command: str, error: str) -> None:
