@@ -214,7 +214,7 @@ def describe(type: int, child: int | None, *, unit: str | None = None, is_metric
         class_ = said.tripped
     low, high = value.low, value.high
     if own_unit == "°C" and not is_metric:
-        own_unit, low, high = "°F", low and 32.0, high and 212.0
+        own_unit, low, high = "°F", None if low is None else 32.0, None if high is None else 212.0
     return PropertyDescription(
         type=None if value.kind == "any" else "enum" if value.kind == "move" else value.kind,  # type: ignore[arg-type]
         unit=(unit if unit and type in UNIT_FREE else None) or own_unit,
