@@ -24,8 +24,8 @@ from tests.support.ptys import Plug
 from tests.support.wait import until
 
 OUT_OF_RANGE = {"46;255;3;0;0;102", "44;2;1;0;23;100.1"}
-"""Two lines that pymysensors refuses for their values. To us they are lines, and their values are judged: a battery at 102 % is bad; a light
-level of 100.1 %, though the API allows 100 at most, is what such a sensor says in the sun, and is taken."""
+"""Two lines that pymysensors refuses for their values. To us they are lines, and their values are judged: a battery at 102 % is bad; a
+light level of 100.1 %, though the API allows 100 at most, is what such a sensor says in the sun, and is taken."""
 
 FILES: dict[str, tuple[dict[tuple[str, str], int], int]] = {
     "gw-2.0-local-sensors.txt": ({("accepted", ""): 7, ("accepted", "log"): 2}, 2),
@@ -41,7 +41,7 @@ FILES: dict[str, tuple[dict[tuple[str, str], int], int]] = {
     ),
     "gw-pid-smoker-presentation.txt": ({("accepted", ""): 4, ("held", "unconfirmed"): 1}, 0),
 }
-"""By file: its lines by outcome and reason, and how many readings it holds. A held line is a node's first: the second brings its content."""
+"""By file: its lines by outcome and reason, and how many readings it has. A held line is a node's first: its second brings what it said."""
 
 
 def lines_of(name: str) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ async def test_pymysensors_takes_it_for_hardware(tmp_path: Path, caplog: pytest.
     station = Station(twin(house, 0.5), Wire(tmp_path / "port"), resets_on_open=True)
     async with running(asyncio.create_task(station.run())):
         await until(lambda: station.wire.is_plugged)
-        gateway = SerialGateway(str(tmp_path / "port"), protocol_version="2.3", timeout=0.1)
+        gateway = SerialGateway(str(tmp_path / "port"), protocol_version="2.3")
         gateway.start()
         try:
             await until(lambda: set(range(1, 6)) <= gateway.sensors.keys())
@@ -129,7 +128,6 @@ async def test_pymysensors_takes_it_for_hardware(tmp_path: Path, caplog: pytest.
             await until(lambda: nodes[3].children[0].values[V_HEAT] == "17.0")
         finally:
             await asyncio.to_thread(gateway.stop)
-            time.sleep(0)
 
 
 def _is_complete(node: Any) -> bool:
