@@ -187,7 +187,7 @@ def test_a_gateway_is_known_by_its_banner_or_its_pong() -> None:
     assert probe.knows(b"0;255;3;0;2;2.3.2\n") is None
 
 
-@pytest.mark.parametrize(("confirm_after", "accepted", "held"), [(1, 34, 0), (2, 3, 31)])
+@pytest.mark.parametrize(("confirm_after", "accepted", "held"), [(1, 34, 0), (2, 5, 29)])
 async def test_the_recordings_through_a_terminal(tmp_path: Path, confirm_after: int, accepted: int, held: int) -> None:
     """Into a running core: every line is counted; the message that two reads cut is whole; single sightings are held by default."""
     with Plug(tmp_path / "port") as plug:
