@@ -116,7 +116,7 @@ class MySensorsFirmware:
         elif node.sketch.sleeps:
             frames.append(_line(node.id, NODE_CHILD, C_INTERNAL, I_POST_SLEEP, str(round(self._period_s * 1000))))
         node.turns += 1
-        node.said.clear()
+        node.said = {place: payload for place, payload in node.said.items() if place in node.sketch.kept}
         frames += self._changes(node, now_s)
         if node.sketch.battery is not None and node.turns % 10 == 1:
             frames += self._heard(now_s, node.id, NODE_CHILD, C_INTERNAL, I_BATTERY, str(node.sketch.battery))
@@ -127,6 +127,7 @@ class MySensorsFirmware:
 
     def _present(self, node: _Node, now_s: float) -> list[bytes]:
         id, sketch = node.id or 0, node.sketch
+        node.said.clear()
         frames = self._heard(now_s, id, NODE_CHILD, C_PRESENTATION, 17, LIBRARY)
         frames += self._heard(now_s, id, NODE_CHILD, C_INTERNAL, I_CONFIG, "0")
         frames += self._heard(now_s, id, NODE_CHILD, C_INTERNAL, I_SKETCH_NAME, sketch.name)

@@ -26,6 +26,7 @@ class Sketch(ABC):
         sleeps: between its turns.
         is_prompt: says at once what has changed.
         asks: values that it asks the controller for when it starts.
+        kept: values that it says when they have changed, and not at each of its turns.
         battery: in per cent; None where there is none.
     """
 
@@ -35,6 +36,7 @@ class Sketch(ABC):
     sleeps: ClassVar[bool] = False
     is_prompt: ClassVar[bool] = False
     asks: ClassVar[tuple[Place, ...]] = ()
+    kept: ClassVar[tuple[Place, ...]] = ()
     battery: int | None = None
 
     @abstractmethod
@@ -98,6 +100,7 @@ class ValveSketch(Sketch):
     """A radiator valve on batteries: holds a temperature, sleeps, and hears what was wished for when it wakes."""
 
     sleeps = True
+    kept = ((0, V_HEAT),)
     battery = 88
 
     def __init__(self, name: str, house: House, room: str) -> None:

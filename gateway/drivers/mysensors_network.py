@@ -95,7 +95,7 @@ class Network:
         self.open()
 
     def open(self) -> None:
-        """A line is there: nothing that was said before counts. The gateway is asked for its version, and all nodes whether they are there."""
+        """A line is there, and what was said before it counts no more. Asks the gateway its version, and all nodes if they are there."""
         self.replies.clear()
         self._awaited: dict[tuple[int, int, int], _Awaited] = {}
         self._strangers: OrderedDict[int, Message] = OrderedDict()

@@ -34,6 +34,7 @@ class Value(NamedTuple):
     high: float | None = None
     step: float | None = None
     values: tuple[str, ...] | None = None
+    plausible: tuple[float, float] | None = None
 
 
 _V = Value
@@ -41,7 +42,7 @@ VALUES: Final[dict[int, Value]] = {
     0: _V("temperature", "number", "°C", "temperature"),
     1: _V("humidity", "number", "%", "humidity"),
     2: _V("status", "boolean"),
-    3: _V("percentage", "integer", "%", None, 0, 100, 1),
+    3: _V("percentage", "integer", "%", None, 0, 100, 1, plausible=(0, 100)),
     4: _V("pressure", "number", "hPa", "pressure"),
     5: _V("forecast", "string"),
     6: _V("rain", "number", "mm", "precipitation"),
@@ -61,7 +62,9 @@ VALUES: Final[dict[int, Value]] = {
     20: _V("scene_off", "event"),
     21: _V("flow_state", "enum", values=HVAC_STATES),
     22: _V("fan_speed", "enum", values=HVAC_SPEEDS),
-    23: _V("light_level", "number", "%"),
+    23: _V(
+        "light_level", "number", "%", plausible=(0, 105)
+    ),  # 0 to 100 by the API; in the sun sensors say a little more
     24: _V("var1", "any"),
     25: _V("var2", "any"),
     26: _V("var3", "any"),
@@ -94,7 +97,7 @@ VALUES: Final[dict[int, Value]] = {
     53: _V("conductivity", "number", "μS/cm", "conductivity"),
     54: _V("reactive_power", "number", "var", "reactive_power"),
     55: _V("apparent_power", "number", "VA", "apparent_power"),
-    56: _V("power_factor", "number", None, "power_factor"),
+    56: _V("power_factor", "number", None, "power_factor", plausible=(-1, 1)),
 }
 """By V_ number. Setpoints are 0 to 100 by the API; the configuration may narrow that."""
 
@@ -214,7 +217,7 @@ def describe(type: int, child: int | None, *, unit: str | None = None, is_metric
         class_ = said.tripped
     low, high = value.low, value.high
     if own_unit == "°C" and not is_metric:
-        own_unit, low, high = "°F", low and 32.0, high and 212.0
+        own_unit, low, high = "°F", None if low is None else 32.0, None if high is None else 212.0
     return PropertyDescription(
         type=None if value.kind == "any" else "enum" if value.kind == "move" else value.kind,  # type: ignore[arg-type]
         unit=(unit if unit and type in UNIT_FREE else None) or own_unit,
@@ -224,6 +227,7 @@ def describe(type: int, child: int | None, *, unit: str | None = None, is_metric
         max=high if is_writable else None,
         step=value.step if is_writable else None,
         values=value.values,
+        plausible=value.plausible,
     )
 
 
