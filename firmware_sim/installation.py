@@ -23,6 +23,7 @@ LINES = {
     "sensors": "sensors",
     "attic": "sketch",
     "boiler": "boiler",
+    "heating": "otgw",
     "radio": "mysensors",
     "remotes": "rflink",
 }

@@ -33,6 +33,10 @@ COMMAND_EVERY_S = 7.0
 log = logging.getLogger(__name__)
 
 
+_NAMES = {"opentherm": ('boiler = "otgw-boiler"', 'thermostat = "otgw-thermostat"')}
+"""Of what the house has twice: the boiler also speaks for itself on another line."""
+
+
 class Demo:
     """One run.
 
@@ -147,6 +151,7 @@ class Demo:
         for name, path in layout["links"].items():
             driver = layout["drivers"][name]
             lines.append(f'[links.{name}]\ndriver = "{driver}"\nport = "{path}"\nsimulated = true')
+            lines.extend(_NAMES.get(driver, ()))
         if pins := layout.get("pins"):
             lines.append('[links.pins]\ndriver = "gpio"\nfactory = "pigpio"\nsimulated = true')
             lines.append(f'daemon = "{pins["host"]}:{pins["port"]}"')

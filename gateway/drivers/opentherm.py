@@ -285,6 +285,7 @@ class OpenTherm(Driver[Port]):
             type="boolean" if is_bit else kinds.get(field.form, "integer"),  # type: ignore[arg-type]
             unit=field.unit,
             class_=field.class_,
+            precision=2 if field.form == "f8.8" else None,
         )
 
     def _report(self, thing: str, readings: list[tuple[str, Scalar]]) -> None:
