@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import serial
 
+from firmware_sim.installation import LINES
 from tests.firmware_sim.conftest import reading
 from tests.support.simulator import Simulator
 from tests.support.wait import until_sync
@@ -66,7 +67,7 @@ def test_wrong_use_is_told_in_words(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_well_and_takes_its_links_along(tmp_path: Path, number: signal.Signals) -> None:
     with Simulator("house", "--dir", tmp_path / "house") as simulator:
-        assert len(os.listdir(tmp_path / "house")) == 4
+        assert set(os.listdir(tmp_path / "house")) == set(LINES)
         simulator.process.send_signal(number)
         assert simulator.wait() == 0
         assert simulator.stderr == ""
@@ -83,7 +84,7 @@ def test_a_fast_house_is_alive_on_every_line_and_pin(tmp_path: Path) -> None:
     house = Simulator("house", "--dir", tmp_path, "--speed", "300", "--period", "0.1", "--seed", "2")
     with house as simulator:
         links, pins = simulator.layout["links"], simulator.layout["pins"]
-        assert set(links) == {"hall", "sensors", "attic", "boiler"}
+        assert set(links) == set(LINES) == set(simulator.layout["drivers"])
         assert pins["host"] == "127.0.0.1"
         with serial.Serial(links["hall"], 115200, timeout=10) as port:
             port.write(b'{"thing":"hall","set":{"setpoint":28,"mode":"heat"},"id":"c1"}\n')
@@ -149,7 +150,7 @@ def test_the_pins_need_no_stdin(tmp_path: Path, stdin: str) -> None:
 
 def test_a_house_without_pins(tmp_path: Path) -> None:
     with Simulator("house", "--dir", tmp_path, "--no-pins") as simulator:
-        assert set(simulator.layout) == {"links"}
+        assert set(simulator.layout) == {"links", "drivers"}
 
 
 def test_an_idle_house_needs_next_to_no_cpu(tmp_path: Path) -> None:
