@@ -54,6 +54,3 @@ def test_a_recording_adds_up_and_gives_the_same_twice(
     second = run(tmp_path / "second", driver, file)
     assert second.values == first.values
     assert (second.lines, second.readings) == (first.lines, first.readings)
-    print(
-        f"{name}: {sum(first.lines.values())} lines {dict(first.lines)}, {sum(first.readings.values())} readings {dict(first.readings)}"
-    )
