@@ -242,6 +242,24 @@ async def test_a_node_that_sleeps_is_awake_for_as_long_as_it_says() -> None:
     assert ("asleep", "node-7") in intake.said  # as was remembered
 
 
+async def test_a_node_that_starts_anew_is_awake_until_it_says_that_it_sleeps() -> None:
+    driver, intake = make()
+    async with in_session(driver, THERMOSTAT + b"7;255;3;0;32;400\n"):
+        driver._hear(b"7;255;0;0;17;2.3.2\n")  # as we asked for: it sleeps all the same
+        assert described(intake, "node-7").sleeps
+        await until(lambda: intake.said[-1] == ("asleep", "node-7"))
+        driver._hear(b"7;255;0;0;17;2.3.2\n")
+        assert not described(intake, "node-7").sleeps
+        assert ("awake", "node-7") in intake.said[-2:]
+
+
+async def test_a_radio_that_does_not_start_is_a_bus_that_is_down() -> None:
+    intake, _ = await hear(
+        b"0;255;3;0;9;44 !TSM:INIT:TSP FAIL\n0;255;3;0;9;45 TSM:FAIL:CNT=1\n0;255;3;0;14;Gateway startup complete.\n"
+    )
+    assert [said[0] for said in intake.said if said[0].startswith("bus")] == ["bus down", "bus down", "bus up"]
+
+
 @pytest.mark.parametrize(("version", "sleeps"), [(b"2.1.1", True), (b"2.3.2", False)])
 async def test_a_heartbeat_means_sleep_only_before_2_2(version: bytes, sleeps: bool) -> None:
     driver, intake = make()
