@@ -4,7 +4,6 @@ A node that was never heard before is held until it says something more: the API
 speaks for another node.
 """
 
-import asyncio
 import calendar
 import logging
 import time
@@ -36,13 +35,12 @@ from gateway.drivers.codecs.mysensors_types import (
     read_value,
 )
 from gateway.drivers.mysensors_nodes import Ids, Node, Place, name_of, recall, remember
+from gateway.drivers.mysensors_sleep import AWAKE_S, Sleepers, seconds
 
 log = logging.getLogger(__name__)
 
 _ASKED_AT = frozenset({1, 10, 100, 1000})
 """A node that has not presented itself is asked to at these of its lines: it may have been asleep, or the answer was lost."""
-_AWAKE_S = 0.5
-"""How long a node listens before it sleeps, where it does not say (MY_SMART_SLEEP_WAIT_DURATION_MS)."""
 _STRANGERS_AT_MOST = 64
 _NOT_READ_BACK = frozenset({29, 30, 31, 32, 47, 50})
 """Moves of a cover, codes to send, text to show: the node's acknowledgement is all that one ever hears of them."""
@@ -91,6 +89,7 @@ class Network:
             if node is not None:
                 self._nodes[number] = node
         self._ids = Ids(intake.memory)
+        self._sleepers = Sleepers(intake)
         self.replies: list[bytes] = []
         self.open()
 
@@ -101,19 +100,15 @@ class Network:
         self._strangers: OrderedDict[int, Message] = OrderedDict()
         self._lacking: Counter[int] = Counter()
         self._met: set[int] = set()
-        self._naps: dict[int, asyncio.TimerHandle] = {}
         for node in self._nodes.values():
             if node.sleeps:
-                self.intake.asleep(node.thing)
+                self._sleepers.sleep(node.thing)
         self._tell(GATEWAY, "version")
         self._tell(BROADCAST, "discover_request")
 
     def close(self) -> None:
         """The line is lost: who listened for a moment no longer does."""
-        for number, nap in self._naps.items():
-            nap.cancel()
-            self.intake.asleep(self._things[number])
-        self._naps.clear()
+        self._sleepers.close()
 
     def expect_echo(self, message: Message, command: str) -> None:
         """The message carries this command; its echo acknowledges it."""
@@ -160,6 +155,11 @@ class Network:
             return "dropped", "unknown-type"
         if message.child == OF_NODE:
             node.version = message.payload or node.version
+            if node.sleeps and not self._sleepers.is_listening(node.thing):
+                node.sleeps = (
+                    False  # it has started anew, perhaps with another sketch: it says so again if it still sleeps
+                )
+                self._sleepers.stay_awake(node.thing)
         else:
             child = node.child(message.child)
             child.kind, child.description = message.type, message.payload
@@ -234,7 +234,7 @@ class Network:
             return "dropped", "unknown-type"
         match INTERNALS[message.type]:
             case "log_message":
-                return "accepted", "log"
+                return self._take_log(message.payload)
             case "battery_level" | "signal_report_response" as said:
                 return self._take_number(node, "battery" if said == "battery_level" else "signal_strength", message)
             case "time":
@@ -253,21 +253,30 @@ class Network:
                 node.sketch_version = message.payload
                 self._learn(node)
             case "gateway_ready":
+                self.intake.bus_up()
                 self._tell(BROADCAST, "discover_request")
             case "discover_response":
                 self._miss(node)
             case "heartbeat_response":
                 self._miss(node)
                 if node.tells_of_sleep_by_heartbeat:
-                    self._wake(node, _AWAKE_S)
+                    self._wake(node, AWAKE_S)
             case "pre_sleep_notification":
                 self._miss(node)
-                self._wake(node, _seconds(message.payload))
+                self._wake(node, seconds(message.payload))
             case "locked":
                 self.intake.event(node.thing, "locked", message.payload)
             case _:
                 return "accepted", "internal"
         return _ACCEPTED
+
+    def _take_log(self, text: str) -> _Outcome:
+        """What the gateway's debug output says of its radio (MySensors 2.x, log messages of MyTransport)."""
+        if "TSM:FAIL" in text or "TSP FAIL" in text:
+            self.intake.bus_down("the gateway's radio does not start; look at its wiring and power")
+        elif "TSM:READY:ID" in text:
+            self.intake.bus_up()
+        return "accepted", "log"
 
     def _take_number(self, node: Node, name: str, message: Message) -> _Outcome:
         try:
@@ -316,13 +325,7 @@ class Network:
         if not node.sleeps:
             node.sleeps = True
             self._learn(node)
-        self.intake.asleep(node.thing)
-        self.intake.awake(node.thing)
-        nap = self._naps.pop(node.number, None)
-        if nap is not None:
-            nap.cancel()
-        loop = asyncio.get_running_loop()
-        self._naps[node.number] = loop.call_later(for_s, self.intake.asleep, node.thing)
+        self._sleepers.wake(node.thing, for_s)
 
     def _tell(self, node: int, internal: str, payload: str = "") -> None:
         self._reply(Message(node, OF_NODE, INTERNAL, 0, _I[internal], payload))
@@ -332,8 +335,3 @@ class Network:
             self.replies.append(encode(message))
         except ProtocolError as error:  # it came over USB from the gateway itself, and is longer than the radio carries
             log.debug("link %s: node %d is not answered: %s", self.link, message.node, error)
-
-
-def _seconds(payload: str) -> float:
-    """How long a node says that it listens before it sleeps, within reason."""
-    return min(int(payload) / 1000, 60.0) if payload.isdecimal() and len(payload) <= 6 and int(payload) else _AWAKE_S

@@ -35,6 +35,12 @@ class FieldIntake(RecordingIntake):
     def awake(self, thing: str) -> None:
         self.said.append(("awake", thing))
 
+    def bus_up(self) -> None:
+        self.said.append(("bus up",))
+
+    def bus_down(self, reason: str) -> None:
+        self.said.append(("bus down", reason))
+
     def readings(self) -> list[tuple[str, str, Any]]:
         """Every reading, in order: thing, name, value."""
         return [(said[1], name, value) for said in self.said if said[0] == "report" for name, value in said[2].items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from gateway.core.things import Description
 from gateway.drivers.find import find_driver
 from gateway.drivers.mysensors import MySensors, MySensorsOptions
 from tests.drivers.field_support import FieldIntake, Tape, play
+from tests.drivers.test_mysensors_codec import FUZZ_BYTES, corpus_files, mutated
 from tests.support.wait import until
 
 GREETING = b"0;255;3;0;2;\n255;255;3;0;20;\n"
@@ -40,7 +42,8 @@ async def hear(*chunks: bytes, **options: Any) -> tuple[FieldIntake, bytes]:
 
 def described(intake: FieldIntake, thing: str) -> Description:
     """The newest description."""
-    return next(said[2] for said in reversed(intake.said) if said[:2] == ("describe", thing))
+    found: Description = next(said[2] for said in reversed(intake.said) if said[:2] == ("describe", thing))
+    return found
 
 
 def test_it_is_found_by_its_name() -> None:
@@ -188,9 +191,9 @@ async def test_a_command_asks_for_an_echo_and_the_echo_acknowledges_it() -> None
         driver._hear(b"7;0;1;1;45;19.0\n")  # the echo of something else
         assert ("ack", "c1") not in intake.said
         driver._hear(b"7;0;1;1;45;22.5\n")
-        assert intake.said[-1] == ("ack", "c1")
+        assert intake.said[-1:] == [("ack", "c1")]
         driver._hear(b"7;0;1;0;45;22.5\n")
-        assert intake.said[-1] == ("report", "node-7", {"setpoint_heat_0": 22.5})
+        assert intake.said[-1:] == [("report", "node-7", {"setpoint_heat_0": 22.5})]
     assert intake.lines["accepted", "echo"] == 2
 
 
@@ -239,6 +242,24 @@ async def test_a_node_that_sleeps_is_awake_for_as_long_as_it_says() -> None:
     assert ("asleep", "node-7") in intake.said  # as was remembered
 
 
+async def test_a_node_that_starts_anew_is_awake_until_it_says_that_it_sleeps() -> None:
+    driver, intake = make()
+    async with in_session(driver, THERMOSTAT + b"7;255;3;0;32;400\n"):
+        driver._hear(b"7;255;0;0;17;2.3.2\n")  # as we asked for: it sleeps all the same
+        assert described(intake, "node-7").sleeps
+        await until(lambda: intake.said[-1] == ("asleep", "node-7"))
+        driver._hear(b"7;255;0;0;17;2.3.2\n")
+        assert not described(intake, "node-7").sleeps
+        assert ("awake", "node-7") in intake.said[-2:]
+
+
+async def test_a_radio_that_does_not_start_is_a_bus_that_is_down() -> None:
+    intake, _ = await hear(
+        b"0;255;3;0;9;44 !TSM:INIT:TSP FAIL\n0;255;3;0;9;45 TSM:FAIL:CNT=1\n0;255;3;0;14;Gateway startup complete.\n"
+    )
+    assert [said[0] for said in intake.said if said[0].startswith("bus")] == ["bus down", "bus down", "bus up"]
+
+
 @pytest.mark.parametrize(("version", "sleeps"), [(b"2.1.1", True), (b"2.3.2", False)])
 async def test_a_heartbeat_means_sleep_only_before_2_2(version: bytes, sleeps: bool) -> None:
     driver, intake = make()
@@ -262,3 +283,20 @@ def test_a_gateway_is_known_by_what_it_answers() -> None:
     assert probe.knows(b"garble\n0;255;3;0;2;2.3.2\n") == "a MySensors gateway, version 2.3.2"
     assert probe.knows(b"0;255;3;0;9;MCO:BGN:INIT GW\n") == "a MySensors gateway"
     assert probe.knows(b"20;00;Nodo RadioFrequencyLink") is None
+
+
+async def test_no_bytes_end_a_session_and_every_line_is_counted_once() -> None:
+    """Recorded ones, mutated; as many as `HEARTHGATE_FUZZ_BYTES` says."""
+    corpus, dice, left = (
+        b"".join(path.read_bytes() for path in corpus_files()) + THERMOSTAT,
+        random.Random(9),
+        FUZZ_BYTES,
+    )
+    while left > 0:
+        driver, intake = make()
+        pieces = [mutated(corpus, dice).replace(b"7;255;3;0;32", b"7;255;3;0;22") + b"\n" for _ in range(300)]
+        tape = await play(driver, *pieces)
+        left -= sum(map(len, pieces))
+        lines = b"".join(pieces).count(b"\n")
+        assert lines == intake.lines.total()
+        assert all(line.count(b";") >= 5 for line in tape.written.splitlines())

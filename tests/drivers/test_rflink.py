@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from gateway.core.memory import Memory
 from gateway.drivers.find import find_driver
 from gateway.drivers.rflink import RfLink, RfLinkOptions
 from tests.drivers.field_support import FieldIntake, Tape, play, running
-from tests.drivers.test_rflink_codec import chunks, samples
+from tests.drivers.test_rflink_codec import FUZZ_BYTES, chunks, mutated, samples
 from tests.support.ptys import Plug
 from tests.support.simulator import Simulator
 from tests.support.wait import until
@@ -232,3 +233,14 @@ async def test_the_simulated_gateway_is_heard_and_switches_the_lamp(tmp_path: Pa
         reported = field.core.sources.readings.total()
         await until(lambda: field.core.sources.readings.total() > reported + 6)
         assert field.value(lamp, "on_1") is True  # as its remote control says, too
+
+
+async def test_no_bytes_end_a_session_and_every_line_is_counted_once() -> None:
+    """Recorded ones, mutated; as many as `HEARTHGATE_FUZZ_BYTES` says."""
+    corpus, dice, left = "\r\n".join(samples()).encode() + b"".join(chunks()), random.Random(9), FUZZ_BYTES
+    while left > 0:
+        driver, intake = make(confirm_after=1)
+        pieces = [mutated(corpus, dice) + b"\n" for _ in range(300)]
+        await play(driver, *pieces)
+        left -= sum(map(len, pieces))
+        assert intake.lines.total() == b"".join(pieces).count(b"\n")

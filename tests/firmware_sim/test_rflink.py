@@ -46,7 +46,8 @@ def test_commands_are_answered() -> None:
 
 async def test_the_library_takes_it_for_hardware(tmp_path: Path) -> None:
     """It hears the sensors, and switches the lamp."""
-    house, heard = House(1), []
+    house = House(1)
+    heard: list[dict[str, Any]] = []
     station = Station(KINDS["rflink"].build(house, Settings(period_s=0.05)), Wire(tmp_path / "port"))
     async with running(asyncio.create_task(station.run())):
         await until(lambda: station.wire.is_plugged)
