@@ -107,7 +107,7 @@ async def test_every_reading_is_one_of_pymysensors(name: str, tmp_path: Path) ->
             await until(lambda: sum(sources.lines.values()) == data.count(b"\n"))
             assert {key[1:]: count for key, count in sources.lines.items()} == outcomes
             assert sum(sources.readings.values()) == readings
-            await field.core.journal.written(field.core.journal.head)
+            await field.core.store.flush()
             said: dict[tuple[str, str], Any] = {}
             for line in data.decode().split("\n"):
                 other = theirs(line)
