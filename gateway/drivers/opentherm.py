@@ -180,6 +180,7 @@ class OpenTherm(Driver[Port]):
         try:
             await self._ask("PS", "0")
             answer = await self._ask("PR", "A")
+            hot_water = await self._ask("PR", "W")
         except LinkError:
             return  # whoever listens has it too
         name = self._options.gateway
@@ -188,6 +189,9 @@ class OpenTherm(Driver[Port]):
             self.intake.describe(name, Description(model=model or "OpenTherm Gateway", firmware=firmware or None))
         properties = {name: one.description for name, one in _OF_GATEWAY.items()}
         self.intake.describe(name, Description(properties=properties))
+        words = {letter: word for word, letter in _HOT_WATER.items()}
+        if isinstance(hot_water, Reply) and (word := words.get(hot_water.text.removeprefix("W="))):
+            self._report(name, [("hot_water", word)])
 
     async def _ask(self, command: str, value: str) -> Reply | Refused | None:
         """The answer to a command; None when there is none, however often it is said.
@@ -285,7 +289,6 @@ class OpenTherm(Driver[Port]):
             type="boolean" if is_bit else kinds.get(field.form, "integer"),  # type: ignore[arg-type]
             unit=field.unit,
             class_=field.class_,
-            precision=2 if field.form == "f8.8" else None,
         )
 
     def _report(self, thing: str, readings: list[tuple[str, Scalar]]) -> None:

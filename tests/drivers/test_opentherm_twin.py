@@ -68,6 +68,7 @@ async def test_three_things_with_what_each_says(otgw: Installed, tmp_path: Path)
         assert (flow.unit, flow.class_) == ("°C", "temperature")
         assert things["otgw"].description.firmware == "6.6"
         assert field.core.sources.buses["ot"].is_up
+        await until(lambda: field.value("otgw", "hot_water") == "auto")
 
 
 async def test_a_setpoint_is_confirmed_by_the_thermostat_not_by_the_gateway(otgw: Installed, tmp_path: Path) -> None:

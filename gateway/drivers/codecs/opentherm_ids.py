@@ -225,7 +225,7 @@ def read(fields: tuple[Field, ...], value: int) -> Iterator[tuple[str, Scalar]]:
 def _read(form: str, value: int) -> Scalar | None:
     match form:
         case "f8.8":
-            return None if value == NO_READING else _signed(value, 16) / 256
+            return None if value == NO_READING else round(_signed(value, 16) / 256, 2)
         case "u16":
             return value
         case "s16":
