@@ -45,9 +45,7 @@ KINDS: dict[str, Kind] = {
     "counter": Kind("count", PropertyDescription(type="number", writable=True, min=0), "counter", "up"),
     "relay": _RELAY,
     "output": _RELAY,
-    "pwm": Kind(
-        "level", PropertyDescription(type="number", unit="%", writable=True, min=0, max=100, step=1), "output"
-    ),
+    "pwm": Kind("level", PropertyDescription(type="number", unit="%", writable=True, min=0, max=100, step=1), "output"),
 }
 
 

@@ -27,9 +27,7 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
 }
 
 
-class PinOptions(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"class_": "class"}
-):
+class PinOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"class_": "class"}):
     """The keys below `[links.X.pins.THING]`."""
 
     pin: int
@@ -74,7 +72,9 @@ class PinOptions(
             raise ValueError(f"debounce_ms: {self.debounce_ms} is out of range; choose 0 to 5000")
         for key, kinds in _ONLY_FOR.items():
             if getattr(self, key) is not None and self.kind not in kinds:
-                raise ValueError(f"{key.rstrip('_')}: a {self.kind} has none, only a {' or '.join(kinds)}; leave it out")
+                raise ValueError(
+                    f"{key.rstrip('_')}: a {self.kind} has none, only a {' or '.join(kinds)}; leave it out"
+                )
         if self.kind == "counter":
             self._check_counter()
         elif KINDS[self.kind].is_output:
@@ -110,7 +110,9 @@ class PinOptions(
             if not 0 < self.failsafe_after_s < 1e9:
                 raise ValueError(f"failsafe_after_s: {self.failsafe_after_s:g} makes no sense; choose a number above 0")
             if self.safe == "keep":
-                raise ValueError("failsafe_after_s: with safe = 'keep' there is no state to go to; choose 'off' or 'on'")
+                raise ValueError(
+                    "failsafe_after_s: with safe = 'keep' there is no state to go to; choose 'off' or 'on'"
+                )
 
 
 class GpioOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,7 +7,7 @@ enter the loop at one place, `PinBank._heard`.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from gateway.core.errors import LinkError
@@ -27,15 +27,19 @@ _KERNEL_CHECK_S, _DAEMON_CHECK_S = 60.0, 15.0
 whatever is written to it; the look is for one that hangs while nobody writes."""
 
 
+Level = float
+"""The voltage: False is low and True is high; between them, the share of time in which a pulsed output is high."""
+
+
 class PinSetup(NamedTuple):
-    """How a pin is used. A level is the voltage: True is high."""
+    """How a pin is used."""
 
     pin: int
     """BCM number"""
     is_output: bool
     pull: Pull = "none"
-    level: bool = False
-    """what an output gives when it is opened for the first time; afterwards it comes back as it was last written"""
+    frequency_hz: int | None = None
+    """how often a pulsed output is switched on and off; the pin library takes the nearest that it can do"""
 
 
 class Edge(NamedTuple):
@@ -46,9 +50,10 @@ class Edge(NamedTuple):
 
 
 class PinOpener:
-    """Opens the same pins again and again, each time with a new factory; outputs come back as they were last written.
+    """Opens the same pins again and again, each time with a new factory.
 
     Args:
+        level_of: says what an output gives when it is opened, by its number; asked in the loop.
         factory: `auto` takes lgpio if it works, else pigpio.
         daemon: `host:port` of the pigpio daemon; empty for its environment variables, else localhost:8888.
         make: makes a gpiozero factory; for tests, which need to hold the mock one.
@@ -60,10 +65,11 @@ class PinOpener:
         factory: FactoryChoice = "auto",
         daemon: str = "",
         *,
+        level_of: Callable[[int], Level] = lambda pin: False,
         make: Callable[[], Any] | None = None,
     ) -> None:
         self._pins = tuple(pins)
-        self._outputs = {setup.pin: setup.level for setup in self._pins if setup.is_output}
+        self._level_of = level_of
         self._factory = factory
         self._address = daemon_address(daemon)
         self._make = make
@@ -100,12 +106,13 @@ class PinOpener:
         return await self._bank(name, name, None)
 
     async def _bank(self, name: Literal["lgpio", "pigpio", "mock"], where: str, watch: DaemonWatch | None) -> "PinBank":
-        bank = PinBank(where, watch, self._outputs)
+        bank = PinBank(where, watch)
+        levels = {setup.pin: self._level_of(setup.pin) for setup in self._pins if setup.is_output}
 
         def build() -> None:
             from gateway.links.pin_factories import make_factory
 
-            bank.build(self._make() if self._make else make_factory(name, *self._address), self._pins)
+            bank.build(self._make() if self._make else make_factory(name, *self._address), self._pins, levels)
 
         await finish(build, undo=lambda _: bank.discard())
         return bank
@@ -119,21 +126,25 @@ class PinOpener:
 class PinBank:
     """Open pins. Made by `PinOpener`; belongs to the running loop.
 
+    Closed, its outputs go on giving what they gave last, as far as the pin library and the kernel let them: a pump that has to run when nobody
+    controls it is not helped by a pin that is let go.
+
     Attributes:
         factory: gpiozero's.
         check_s: how often to look at `levels`; a pigpio daemon may hang silently, the kernel does not.
     """
 
-    def __init__(self, where: str, watch: DaemonWatch | None, outputs: "dict[int, bool]") -> None:
+    def __init__(self, where: str, watch: DaemonWatch | None) -> None:
         self.where = where
         self.factory: Any = None
         self.check_s = _KERNEL_CHECK_S if watch is None else _DAEMON_CHECK_S
         self._watch = watch
-        self._outputs = outputs
         self._loop = asyncio.get_running_loop()
         self._pins: dict[int, Any] = {}
+        self._setups: dict[int, PinSetup] = {}
         self._listeners: list[Callable[[Any, Any], None]] = []  # gpiozero only has weak references to them
         self._edges: deque[Edge] = deque(maxlen=_EDGES_HELD)
+        self._lost_edges = 0
         self._clock: Callable[[Any], float] = lambda ticks: time.monotonic()
         self._is_called = False
         self._moved = asyncio.Event()
@@ -143,7 +154,9 @@ class PinBank:
             watch.on_lost = self._lose
 
     async def edges(self, within_s: float) -> list[Edge]:
-        """The edges of all inputs since the last call, in the order heard; [] when there is none within `within_s`. Cancelling loses none.
+        """The edges of all inputs since the last call, in the order heard; [] when there is none within `within_s`, or after `nudge`.
+
+        Cancelling loses none.
 
         Raises:
             LinkError: the pins are lost.
@@ -158,7 +171,16 @@ class PinBank:
         self._check()
         return [self._edges.popleft() for _ in range(len(self._edges))]
 
-    async def levels(self) -> dict[int, bool]:
+    def nudge(self) -> None:
+        """Whoever waits for edges looks up: something else may be due sooner than it was."""
+        self._moved.set()
+
+    def take_lost(self) -> int:
+        """How many edges were given up since the last call, because they came faster than they were taken."""
+        lost, self._lost_edges = self._lost_edges, 0
+        return lost
+
+    async def levels(self) -> dict[int, Level]:
         """The levels of all pins, read now. Also the way to learn that a pin library has died silently.
 
         Raises:
@@ -166,20 +188,19 @@ class PinBank:
         """
         return await self._in_thread(self._read_levels)
 
-    async def write(self, pin: int, level: bool) -> bool:
-        """Sets an output; returns the level that it reads back.
+    async def write(self, levels: Mapping[int, Level]) -> dict[int, Level]:
+        """Sets outputs, in this order; returns the levels that they read back.
 
         Raises:
             LinkError: the pins are lost.
         """
 
-        def set_it() -> bool:
-            self._pins[pin].state = level
-            return bool(self._pins[pin].state)
+        def set_them() -> dict[int, Level]:
+            for pin, level in levels.items():
+                self._pins[pin].state = self._fit(pin, level)
+            return {pin: self._read(pin) for pin in levels}
 
-        held = await self._in_thread(set_it)
-        self._outputs[pin] = held
-        return held
+        return await self._in_thread(set_them)
 
     async def close(self) -> None:
         if self._is_closed:
@@ -192,8 +213,8 @@ class PinBank:
 
     # -- in threads --------------------------------------------------------------------------------------------------
 
-    def build(self, factory: Any, pins: Iterable[PinSetup]) -> None:
-        """Sets all pins up. Blocks.
+    def build(self, factory: Any, pins: Iterable[PinSetup], levels: Mapping[int, Level]) -> None:
+        """Sets all pins up, outputs to these levels. Blocks.
 
         Raises:
             LinkError: a pin cannot be used so; the factory is discarded.
@@ -205,7 +226,7 @@ class PinBank:
         try:
             self._clock = pin_factories.edge_clock(factory)
             for setup in pins:
-                self._set_up(setup)
+                self._set_up(setup, levels)
         except pin_factories.PIN_ERRORS as error:
             self.discard()
             pin = f"GPIO{setup.pin}" if setup else "the factory"
@@ -217,12 +238,19 @@ class PinBank:
         """Lets go of everything. Blocks a little."""
         from gateway.links.pin_factories import discard_factory
 
-        discard_factory(self.factory)
+        kept = [pin for number, pin in self._pins.items() if self._setups[number].is_output]
+        discard_factory(self.factory, kept)
 
-    def _set_up(self, setup: PinSetup) -> None:
-        pin = self._pins[setup.pin] = self.factory.pin(setup.pin)
+    def _set_up(self, setup: PinSetup, levels: Mapping[int, Level]) -> None:
+        pin = self.factory.pin(setup.pin)
+        self._pins[setup.pin], self._setups[setup.pin] = pin, setup
+        if setup.frequency_hz is not None:
+            pin.output_with_state(False)
+            pin.frequency = setup.frequency_hz
+            pin.state = self._fit(setup.pin, levels[setup.pin])
+            return
         if setup.is_output:
-            pin.output_with_state(self._outputs[setup.pin])
+            pin.output_with_state(bool(levels[setup.pin]))
             return
         pin.input_with_pull("floating" if setup.pull == "none" else setup.pull)
         pin.edges = "both"
@@ -234,15 +262,25 @@ class PinBank:
         self._listeners.append(listener)
         pin.when_changed = listener
 
-    def _read_levels(self) -> dict[int, bool]:
+    def _fit(self, pin: int, level: Level) -> Level:
+        """As gpiozero wants it. It rounds shares down: without the little more, 29 % of 100 steps are 28."""
+        return bool(level) if self._setups[pin].frequency_hz is None else min(1.0, level + 1e-9 if level else 0.0)
+
+    def _read(self, pin: int) -> Level:
+        state = self._pins[pin].state
+        return bool(state) if self._setups[pin].frequency_hz is None else float(state)
+
+    def _read_levels(self) -> dict[int, Level]:
         from gateway.links.pin_factories import edge_clock
 
-        levels = {number: bool(pin.state) for number, pin in self._pins.items()}
+        levels = {number: self._read(number) for number in self._pins}
         self._clock = edge_clock(self.factory)
         return levels
 
     def _heard(self, pin: int, level: bool, ticks: Any) -> None:
         """The one place where edges enter the loop; called in gpiozero's threads. However fast they come, one call waits at a time."""
+        if len(self._edges) == _EDGES_HELD:
+            self._lost_edges += 1
         self._edges.append(Edge(pin, level, self._clock(ticks)))
         if not self._is_called and not self._is_closed:
             self._is_called = True
