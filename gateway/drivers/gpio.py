@@ -1,13 +1,12 @@
 """`gpio`: contacts, motion detectors, buttons, pulse counters and outputs on pins. Each pin is a thing, named by its key.
 
-What a pin can be is told in `gpio_kinds`, what its section can say in `gpio_options`. A command to an output is confirmed by reading the pin
-back; one to a counter's total aligns it with the meter's dial.
+What a pin can be is told in `gpio_kinds`, what its section can say in `gpio_options`. A command to an output is confirmed by reading the
+pin back; one to a counter's total aligns it with the meter's dial.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from typing import ClassVar
 
 from gateway.core.commands import Command
@@ -178,5 +177,5 @@ class Gpio(Driver[PinBank]):
             self._outputs[number].report(level)
 
     @property
-    def _pins(self) -> Iterable[Input | Output]:
+    def _pins(self) -> list[Input | Output]:
         return [*self._inputs.values(), *self._outputs.values()]

@@ -20,10 +20,10 @@ class Input:
 
     def __init__(self, thing: str, options: PinOptions, intake: Intake) -> None:
         kind = KINDS[options.kind]
-        self.thing, self.number, self.property = make_id(thing), options.pin, kind.property
+        self.thing, self.number, self.property = make_id(thing), options.pin, kind.name
         self.setup = PinSetup(options.pin, False, options.pull or kind.pull)
         self.description = Description(
-            model=f"{options.kind} on GPIO{options.pin}", properties={kind.property: kind.description}
+            model=f"{options.kind} on GPIO{options.pin}", properties={kind.name: kind.description}
         )
         self._is_active_low = kind.is_active_low if options.active_low is None else options.active_low
         self._intake = intake
@@ -83,9 +83,10 @@ class Input:
 class Counter(Input):
     """Counts the levels with which pulses begin; its total can be set to what the meter's dial shows.
 
-    What is counted is remembered and reported in one turn, so that neither is behind the other but by the commits. A total is taken up where
-    it was left: as it was remembered or, if that is more, as it was last reported. What came while nobody watched the pin is not counted, but
-    for the one pulse that shows in a level that has changed meanwhile.
+    What is counted is remembered and reported in one turn, so that neither is behind the other but by the commits. A total is taken up
+    where it was left: as it was remembered or, if that is more, as it was last reported. So a crash costs what was counted in the last
+    `report_every_s` and not yet committed. What came while nobody watched the pin is not counted, but for the one pulse that shows in a level
+    that has changed while the pins were lost.
     """
 
     def __init__(self, thing: str, options: PinOptions, intake: Intake) -> None:

@@ -13,21 +13,23 @@
 A contact, button or counter is wired between its pin and ground, with the pin pulled up.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gateway.core.things import PropertyDescription
 from gateway.links.gpio import Pull
 
 
 class Kind(NamedTuple):
-    """Attributes:
-    property: its name; of a counter, that where its class gives none.
-    role: what drives the pin: the world (`input`, or `counter`), or we (`output`).
+    """One of them.
+
+    Attributes:
+        name: of its property; of a counter, that where its class gives none.
+        role: what drives the pin: the world, or we.
     """
 
-    property: str
+    name: str
     description: PropertyDescription
-    role: str
+    role: Literal["input", "counter", "output"]
     pull: Pull = "none"
     is_active_low: bool = False
 
@@ -53,6 +55,7 @@ class Measure(NamedTuple):
     """What a class of counter measures.
 
     Attributes:
+        unit: of its total, where nobody says another.
         per_hour: by unit of the total: how much of the rate's unit one such unit an hour is.
     """
 

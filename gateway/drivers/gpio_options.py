@@ -39,7 +39,7 @@ class PinOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     active_low: bool | None = None
     """low means true, or on; default: only for a button"""
     debounce_ms: int = 25
-    """how long an input has to be quiet before its level counts: the shortest pulse of a counter, and the shortest pause; 0 takes each edge"""
+    """how long an input has to be quiet before its level counts; of a counter the shortest pulse, and pause; 0 takes each edge"""
 
     edge: Literal["falling", "rising"] | None = None
     """counter: the edge with which a pulse begins; default: falling"""

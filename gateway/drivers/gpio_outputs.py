@@ -14,19 +14,19 @@ _PERCENT_STEP = 1.0
 class Output:
     """A relay, or a pulsed output. Decides, and reports; the driver writes the pin.
 
-    Its safe state counts at the start, at a clean stop, and when no command has come for `failsafe_after_s`. When the pins were lost and are
-    back it gives what it was last set to, or its safe state if that time is over. With `keep` it is left as it is at a stop, and starts as it
-    was last set.
+    Its safe state counts at the start, at a clean stop, and when no command has come for `failsafe_after_s`. When the pins were lost and
+    are back it gives what it was last set to, or its safe state if that time is over. With `keep` it is left as it is at a stop, and starts
+    as it was last set.
     """
 
     def __init__(self, thing: str, options: PinOptions, intake: Intake) -> None:
         kind = KINDS[options.kind]
-        self.thing, self.number, self.property = make_id(thing), options.pin, kind.property
+        self.thing, self.number, self.property = make_id(thing), options.pin, kind.name
         self.is_pulsed = options.kind == "pwm"
         frequency_hz = (options.frequency_hz or _PWM_HZ) if self.is_pulsed else None
         self.setup = PinSetup(options.pin, True, frequency_hz=frequency_hz)
         self.description = Description(
-            model=f"{options.kind} on GPIO{options.pin}", properties={kind.property: kind.description}
+            model=f"{options.kind} on GPIO{options.pin}", properties={kind.name: kind.description}
         )
         self._is_active_low = bool(options.active_low)
         self._failsafe_after_s = options.failsafe_after_s

@@ -126,8 +126,8 @@ class PinOpener:
 class PinBank:
     """Open pins. Made by `PinOpener`; belongs to the running loop.
 
-    Closed, its outputs go on giving what they gave last, as far as the pin library and the kernel let them: a pump that has to run when nobody
-    controls it is not helped by a pin that is let go.
+    Closed, its outputs go on giving what they gave last, as far as the pin library and the kernel let them: a pump that has to run when
+    nobody controls it is not helped by a pin that is let go.
 
     Attributes:
         factory: gpiozero's.

@@ -13,17 +13,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from gpiozero.pins.mock import MockFactory
+from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from gateway.core.errors import LinkError
 from gateway.links import gpio, pin_factories
-from gateway.links.gpio import Edge, PinBank, PinOpener, PinSetup
+from gateway.links.gpio import Edge, Level, PinBank, PinOpener, PinSetup
 from gateway.links.pigpio_daemon import daemon_address
 from tests.support.leaks import nothing_left
 from tests.support.simulator import Simulator
 from tests.support.wait import until
 
-DOOR, MOTION, RELAY = 17, 27, 23
+DOOR, MOTION, RELAY, LAMP = 17, 27, 23, 18
 PINS = (PinSetup(DOOR, False, "up"), PinSetup(MOTION, False, "down"), PinSetup(RELAY, True))
 
 
@@ -110,35 +110,66 @@ async def test_a_pin_that_chatters_takes_bounded_memory(monkeypatch: pytest.Monk
 async def test_an_output_reads_back_what_it_was_set_to() -> None:
     async with mock_bank() as (bank, factory):
         assert (await bank.levels()) == {DOOR: True, MOTION: False, RELAY: False}
-        assert await bank.write(RELAY, True) is True
+        assert await bank.write({RELAY: True}) == {RELAY: True}
         assert factory.pin(RELAY).state is True
         assert (await bank.levels())[RELAY] is True
 
 
-async def test_an_output_comes_back_as_it_was_last_set() -> None:
-    opener = PinOpener(PINS, "mock", make=MockFactory)
-    first = await opener.open()
-    assert (await first.levels())[RELAY] is False
-    await first.write(RELAY, True)
-    await first.close()
-    second = await opener.open()
-    assert (await second.levels())[RELAY] is True
-    await second.close()
+async def test_an_output_is_opened_with_the_level_that_it_is_to_have_then() -> None:
+    levels: dict[int, Level] = {RELAY: False}
+    opener = PinOpener(PINS, "mock", level_of=levels.__getitem__, make=MockFactory)
+    for level in (False, True):
+        levels[RELAY] = level
+        bank = await opener.open()
+        assert (await bank.levels())[RELAY] is level
+        await bank.close()
 
 
-async def test_closing_gives_the_pins_back_and_ends_the_reader() -> None:
+async def test_a_pulsed_output_gives_the_nearest_share_that_there_is() -> None:
+    setup = PinSetup(LAMP, True, frequency_hz=200)
+    opener = PinOpener([setup], "mock", level_of=lambda pin: 0.3, make=lambda: MockFactory(pin_class=MockPWMPin))
+    bank = await opener.open()
+    assert bank.factory.pin(LAMP).frequency == 200
+    assert (await bank.levels())[LAMP] == pytest.approx(0.3)
+    for level in (0.0, 0.29, 1.0):
+        assert (await bank.write({LAMP: level}))[LAMP] == pytest.approx(level)
+        assert bank.factory.pin(LAMP).state == pytest.approx(level)
+    assert int(bank._fit(LAMP, 0.29) * 100) == 29, "lgpio takes whole percents, and gpiozero rounds down"
+    await bank.close()
+
+
+async def test_edges_that_come_faster_than_they_are_taken_are_counted_as_lost() -> None:
+    async with mock_bank() as (bank, factory):
+        for _ in range(5000):
+            factory.pin(DOOR).drive_low()
+            factory.pin(DOOR).drive_high()
+        assert len(await bank.edges(0)) + bank.take_lost() == 10_000
+        assert bank.take_lost() == 0
+
+
+async def test_a_nudge_ends_the_wait_for_edges() -> None:
+    async with mock_bank() as (bank, _):
+        waiting = asyncio.create_task(bank.edges(600))
+        await asyncio.sleep(0)
+        bank.nudge()
+        assert await waiting == []
+
+
+async def test_closing_gives_the_inputs_back_leaves_the_outputs_and_ends_the_reader() -> None:
     async with nothing_left():
         async with mock_bank() as (bank, factory):
             waiting = asyncio.create_task(bank.edges(10))
-            relay = factory.pin(RELAY)
+            door, relay = factory.pin(DOOR), factory.pin(RELAY)
+            await bank.write({RELAY: True})
             await asyncio.sleep(0)
             await bank.close()
             await bank.close()
             with pytest.raises(LinkError, match="closed"):
                 await waiting
             with pytest.raises(LinkError, match="closed"):
-                await bank.write(RELAY, True)
-            assert relay.function == "input"
+                await bank.write({RELAY: False})
+            assert door.when_changed is None
+            assert (relay.function, relay.state) == ("output", True)
 
 
 async def test_a_pin_library_that_fails_is_a_lost_link(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,10 +291,12 @@ async def test_edges_levels_and_outputs_through_the_daemon() -> None:
         edges = await bank.edges(10)
         assert ends(edges) == [(DOOR, False)]
         assert before_s - 0.01 <= edges[0].mono_s <= time.monotonic()
-        assert await bank.write(RELAY, True) is True
+        assert await bank.write({RELAY: True}) == {RELAY: True}
         await until(lambda: f"out {RELAY} 1" in pins.stdout)
         await bank.close()
-        await until(lambda: f"out {RELAY} -" in pins.stdout, what="the relay's pin is let go")
+        pins.write(f"get {RELAY}")
+        await until(lambda: pins.stdout.endswith(f"{RELAY} 1\n"), what="the relay's pin, left as it is")
+        assert f"out {RELAY} -" not in pins.stdout
 
 
 @pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL])
@@ -304,10 +337,9 @@ async def test_a_daemon_that_comes_back_is_opened_anew_with_its_outputs() -> Non
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    opener = PinOpener(PINS, "pigpio", f"127.0.0.1:{port}")
+    opener = PinOpener(PINS, "pigpio", f"127.0.0.1:{port}", level_of=lambda pin: True)
     async with Simulator("pins", "--port", port):
         bank = await opener.open()
-        await bank.write(RELAY, True)
     await bank.close()
     with pytest.raises(LinkError, match="cannot be reached"):
         await opener.open()
