@@ -80,6 +80,10 @@ class House:
     def low(self, pin: int) -> None:
         self.factory.pin(pin).drive_low()
 
+    def value_of(self, name: str) -> Scalar | None:
+        """Of the property of that name, of whatever thing has one."""
+        return next((values[name] for values in self.intake.things.values() if name in values), None)
+
     def value(self, thing: str) -> Scalar:
         (value,) = self.intake.things[thing].values()
         return value

@@ -197,7 +197,7 @@ async def test_cancelling_an_open_gives_the_pins_back(monkeypatch: pytest.Monkey
     reached, go_on = threading.Event(), threading.Event()
     factory = MockFactory()
     discarded: list[Any] = []
-    monkeypatch.setattr(pin_factories, "discard_factory", discarded.append)
+    monkeypatch.setattr(pin_factories, "discard_factory", lambda factory, kept: discarded.append(factory))
 
     def make() -> Any:
         reached.set()
