@@ -71,7 +71,8 @@ class PulseRate:
             self._from_s = at_s
         else:
             self._pulses += 1
-        self._has_pulse, self._last_s = True, max(at_s, self._last_s)
+        self._last_s = max(at_s, self._last_s) if self._has_pulse else at_s
+        self._has_pulse = True
 
     def take(self, now_s: float) -> float | None:
         """The mean rate over the pulses since it was taken last, or what it can be at most by now; None: it is not known."""

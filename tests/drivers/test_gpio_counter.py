@@ -191,12 +191,10 @@ async def test_without_debouncing_every_falling_edge_counts() -> None:
 
 async def test_a_pulse_that_is_too_short_does_not_count() -> None:
     start_s = time.monotonic() - 100
-    edges = [Edge(DOOR, bool(n % 2), start_s + n + (0.004 if n % 2 else 0) - n // 2) for n in range(20)]
     intake = RecordingIntake("pins")
     short = [Edge(DOOR, level, start_s + n + (0.004 if level else 0)) for n in range(10) for level in (False, True)]
     await count(short, intake, debounce_ms=5)
     assert intake.things["meter"]["energy"] == 0
-    assert len(edges) == 20
 
 
 async def test_the_power_is_that_of_the_time_between_pulses() -> None:
@@ -243,12 +241,13 @@ async def test_a_counter_goes_on_after_a_restart_and_after_lost_pins() -> None:
 
 
 async def test_a_level_that_changed_while_the_pins_were_lost_is_one_pulse() -> None:
-    house = House({"meter": METER})
-    async with house.session():
-        pass
-    house.low(DOOR)
-    async with house.session():
-        await until(lambda: house.value_of("energy") == 0.001)
+    intake = RecordingIntake("pins")
+    driver = Gpio("pins", options({"meter": METER}), intake)
+    for level, total in ((True, 0), (False, 0.001), (False, 0.001), (True, 0.001), (False, 0.002)):
+        bank: Any = Played({DOOR: level}, [])
+        with pytest.raises(LinkError, match="ended"):
+            await driver.session(bank)
+        assert intake.things["meter"]["energy"] == total
 
 
 async def test_what_was_reported_is_not_taken_back_when_the_memory_is_behind() -> None:
