@@ -52,7 +52,9 @@ class House:
     """A driver on mock pins in a session."""
 
     def __init__(self, pins: dict[str, dict[str, Any]] = PINS) -> None:
-        self.factory: Any = MockFactory(pin_class=MockPWMPin if any(pin["kind"] == "pwm" for pin in pins.values()) else None)
+        self.factory: Any = MockFactory(
+            pin_class=MockPWMPin if any(pin["kind"] == "pwm" for pin in pins.values()) else None
+        )
         self.intake = RecordingIntake("pins")
         self.driver = Gpio("pins", options(pins), self.intake)
         self.bank: PinBank

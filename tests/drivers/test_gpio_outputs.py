@@ -144,9 +144,7 @@ async def test_an_output_that_no_command_renews_goes_to_its_safe_state_and_says_
         assert house.value("lamp") is True
         await until(lambda: house.value("lamp") is False)
         assert house.factory.pin(RELAY).state is False
-        assert events(house) == [
-            ("event", "lamp", "failsafe", {"value": False, "reason": "no command within 0.2 s"})
-        ]
+        assert events(house) == [("event", "lamp", "failsafe", {"value": False, "reason": "no command within 0.2 s"})]
 
 
 async def test_an_output_that_is_renewed_stays_on() -> None:
@@ -180,10 +178,7 @@ async def test_a_command_never_comes_after_the_safe_state_of_a_stop(monkeypatch:
             held = house.factory.pin(RELAY)
             sending = asyncio.create_task(house.driver.send(command(True)))
             await asyncio.sleep(0)
-        with pytest.raises((LinkError, asyncio.CancelledError)):
-            sending.cancel()
-            await sending
-            raise LinkError("GPIO", "sent before the stop")
+        await asyncio.gather(sending, return_exceptions=True)
         assert not held.state
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
+from firmware_sim.pins import PinsDaemon
 from gateway.core.errors import LinkError
 from gateway.links import gpio, pin_factories
 from gateway.links.gpio import Edge, Level, PinBank, PinOpener, PinSetup
@@ -358,6 +359,43 @@ async def test_something_else_at_the_daemons_port_is_told_so(monkeypatch: pytest
         daemon = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(LinkError, match="closed the connection at once"):
             await PinOpener(PINS, "pigpio", daemon).open()
+
+
+async def test_edges_are_taken_when_they_were_also_over_the_wrap_of_the_daemons_ticks() -> None:
+    """The daemon's 32 bits of microseconds wrap between the edges, and each edge comes 300 ms late."""
+    start_s, late_us = time.monotonic(), 0
+    first_us = 2**32 - 400_000
+
+    def tick_us() -> int:
+        return first_us + int((time.monotonic() - start_s) * 1e6) - late_us
+
+    async with PinsDaemon(tick_us=tick_us) as pins:
+        bank = await PinOpener(PINS, "pigpio", f"127.0.0.1:{pins.port}").open()
+        late_us, ticks, were_s = 300_000, [], []
+        for level in (0, 1, 0, 1, 0):
+            ticks.append(pins.tick())
+            were_s.append(time.monotonic() - 0.3)
+            pins.set_input(DOOR, level)
+            await asyncio.sleep(0.2)
+        edges: list[Edge] = []
+        while len(edges) < 5:
+            edges += await bank.edges(10)
+        await bank.close()
+    assert ticks[-1] < 2**31 < ticks[0], "they wrapped"
+    assert [edge.level for edge in edges] == [False, True, False, True, False]
+    assert [edge.mono_s for edge in edges] == pytest.approx(were_s, abs=0.05)
+
+
+async def test_a_daemon_that_goes_and_comes_200_times_leaves_nothing() -> None:
+    async with nothing_left():
+        for n in range(200):
+            async with PinsDaemon() as pins:
+                bank = await PinOpener(PINS, "pigpio", f"127.0.0.1:{pins.port}", level_of=lambda pin: True).open()
+                pins.set_input(DOOR, 0)
+                assert ends(await bank.edges(10)) == [(DOOR, False)], n
+            with pytest.raises(LinkError, match="has gone"):
+                await bank.edges(10)
+            await bank.close()
 
 
 def test_the_module_does_not_import_gpiozero() -> None:

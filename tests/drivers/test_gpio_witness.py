@@ -1,0 +1,147 @@
+"""The whole gateway on the simulated pins, with Debian's `pigs` as the witness of what is on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import Gateway
+from tests.support.simulator import Simulator
+from tests.support.wait import until_sync
+
+PIGS = shutil.which("pigs")
+needs_pigs = pytest.mark.skipif(
+    PIGS is None and os.environ.get("HEARTHGATE_REQUIRE_ALL") != "1", reason="Debian's pigpio-tools is not installed"
+)
+
+DOOR, RELAY, PUMP, FAN, METER = 17, 23, 24, 18, 27
+PINS = f"""
+[links.pins]
+driver = "gpio"
+factory = "pigpio"
+daemon = "127.0.0.1:%d"
+[links.pins.pins]
+door = {{ pin = {DOOR}, kind = "contact" }}
+lamp = {{ pin = {RELAY}, kind = "relay" }}
+pump = {{ pin = {PUMP}, kind = "relay", active_low = true, failsafe_after_s = 1.0 }}
+fan = {{ pin = {FAN}, kind = "pwm", frequency_hz = 200, safe = 20 }}
+meter = {{ pin = {METER}, kind = "counter", class = "energy", per_pulse = 0.001, debounce_ms = 5, report_every_s = 0.05 }}
+"""
+
+
+@pytest.fixture
+def pins() -> Iterator[Simulator]:
+    with Simulator("pins", "--port", "0") as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(pins: Simulator, tmp_path: Path) -> Iterator[Gateway]:
+    with Gateway(tmp_path / "gateway", PINS % pins.layout["pins"]["port"]) as running:
+        until_sync(lambda: running.value("meter", "energy") is not None, what="the pins")
+        yield running
+
+
+def pigs(pins: Simulator, *words: str) -> str:
+    assert PIGS is not None, "install Debian's pigpio-tools"
+    where = pins.layout["pins"]
+    done = subprocess.run(
+        [PIGS, *words],
+        env={**os.environ, "PIGPIO_ADDR": where["host"], "PIGPIO_PORT": str(where["port"])},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def put(gateway: Gateway, thing: str, name: str, value: Any) -> None:
+    status, command = gateway.send("PUT", f"/api/v1/things/{thing}/properties/{name}/value", value)
+    assert (status, command["state"]) == (200, "confirmed"), command
+
+
+def pulse(pins: Simulator, times: int) -> None:
+    for _ in range(times):
+        pins.write(f"set {METER} 0")
+        time.sleep(0.008)
+        pins.write(f"set {METER} 1")
+        time.sleep(0.008)
+
+
+@needs_pigs
+def test_pigs_sees_what_the_gateway_says(pins: Simulator, gateway: Gateway) -> None:
+    """Levels, modes, shares and frequencies, read by a client that none of us wrote."""
+    assert pigs(pins, "mg", str(DOOR), "mg", str(METER), "mg", str(RELAY), "mg", str(FAN)) == "0 0 1 1"
+    assert gateway.value("door", "contact") is (pigs(pins, "r", str(DOOR)) == "1") is True
+    pins.write(f"set {DOOR} 0")
+    until_sync(lambda: gateway.value("door", "contact") is False)
+    assert pigs(pins, "r", str(DOOR)) == "0"
+
+    assert gateway.value("lamp", "on") is False
+    assert gateway.value("pump", "on") is False
+    assert pigs(pins, "r", str(RELAY), "r", str(PUMP)) == "0 1", "the pump is active low"
+    put(gateway, "lamp", "on", True)
+    assert pigs(pins, "r", str(RELAY)) == "1"
+
+    assert gateway.value("fan", "level") == 20
+    assert pigs(pins, "gdc", str(FAN), "prg", str(FAN), "pfg", str(FAN)) == "2000 10000 200"
+    for level in (62.5, 29, 100, 0):
+        put(gateway, "fan", "level", level)
+        assert int(pigs(pins, "gdc", str(FAN))) / int(pigs(pins, "prg", str(FAN))) == level / 100
+
+    gateway.stop()
+    assert pigs(pins, "r", str(RELAY), "r", str(PUMP), "gdc", str(FAN)) == "0 1 2000", "all are safe"
+    assert pigs(pins, "mg", str(RELAY), "mg", str(FAN)) == "1 1", "and still held"
+
+
+def test_an_output_that_nobody_renews_is_seen_to_fall_in_the_journal(pins: Simulator, gateway: Gateway) -> None:
+    put(gateway, "pump", "on", True)
+    until_sync(lambda: gateway.value("pump", "on") is False)
+    assert f"out {PUMP} 0\nout {PUMP} 1\n" in pins.stdout
+    changes = [change for change in gateway.changes() if change.get("thing") == "pump"]
+    (raised,) = [change for change in changes if change["type"] == "event.raised"]
+    assert raised["name"] == "failsafe"
+    assert raised["value"] == {"value": False, "reason": "no command within 1 s"}
+    assert [one["value"] for one in changes if one["type"] == "property.changed" and one["quality"] == "good"][-2:] == [
+        True,
+        False,
+    ]
+
+
+def test_a_counter_survives_kill_9_and_a_daemon_that_dies(pins: Simulator, gateway: Gateway) -> None:
+    """What had been reported is never taken back; what was not yet committed may be lost, and here nothing is under way."""
+    put(gateway, "meter", "energy", 1000.5)
+    total, seen = 1000.5, [1000.5]
+    for kill in range(4):
+        pulse(pins, 7)
+        total = round(total + 0.007, 3)
+        until_sync(lambda total=total: gateway.value("meter", "energy") == total, what=f"{total} in round {kill}")
+        gateway.kill()
+        gateway.start()
+        until_sync(lambda: gateway.record("meter", "energy").get("quality") == "good", what="the pins, again")
+        seen.append(gateway.value("meter", "energy"))
+        assert seen[-1] == total
+    totals = [
+        change["value"]
+        for change in gateway.changes()
+        if change.get("thing") == "meter" and change.get("name") == "energy" and change["type"] == "property.changed"
+    ]
+    after = totals[totals.index(1000.5) :]
+    assert after == sorted(after), "it never fell"
+
+
+def test_a_counter_killed_in_full_run_loses_no_more_than_it_may(pins: Simulator, gateway: Gateway) -> None:
+    """At most what was counted within `report_every_s` and not yet committed: at 60 pulses a second, a few."""
+    pulse(pins, 60)
+    gateway.kill()
+    gateway.start()
+    until_sync(lambda: gateway.record("meter", "energy").get("quality") == "good", what="the pins, again")
+    assert 0.045 <= gateway.value("meter", "energy") <= 0.060
