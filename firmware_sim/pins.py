@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from firmware_sim.errors import SimulatorError
 from firmware_sim.pin_bank import USER_GPIOS, Cmd, Err, PinBank
@@ -173,8 +173,7 @@ class _Connection(asyncio.Protocol):
         self._sequence = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
         self._daemon.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

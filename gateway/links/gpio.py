@@ -154,7 +154,8 @@ class PinBank:
             watch.on_lost = self._lose
 
     async def edges(self, within_s: float) -> list[Edge]:
-        """The edges of all inputs since the last call, in the order heard; [] when there is none within `within_s`, or after `nudge`.
+        """The edges of all inputs since the last call, in the order heard; [] when there is none within `within_s`, after a `nudge`, and
+        sometimes for nothing.
 
         Cancelling loses none.
 
