@@ -85,8 +85,8 @@ class Counter(Input):
 
     What is counted is remembered and reported in one turn, so that neither is behind the other but by the commits. A total is taken up
     where it was left: as it was remembered or, if that is more, as it was last reported. So a crash costs what was counted in the last
-    `report_every_s` and not yet committed. What came while nobody watched the pin is not counted, but for the one pulse that shows in a level
-    that has changed while the pins were lost.
+    `report_every_s` and not yet committed. What came while nobody watched the pin is not counted, but for the one pulse that shows in a
+    level that has changed while the pins were lost.
     """
 
     def __init__(self, thing: str, options: PinOptions, intake: Intake) -> None:

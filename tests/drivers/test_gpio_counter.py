@@ -278,7 +278,8 @@ async def test_a_total_is_aligned_with_the_dial_by_a_command() -> None:
         await until(lambda: house.value_of("energy") == 4711.501)
         assert Total(0.001, "kWh", house.intake.memory.get("meter")).value == 4711.501
         await house.driver.send(command(True, thing="meter", name="energy"))
-        assert house.intake.said[-1] == ("nak", "c7", "its total is a number")
+        refused: tuple[Any, ...] = ("nak", "c7", "its total is a number")
+        assert refused in house.intake.said
     with pytest.raises(LinkError, match="not open"):
         await house.driver.send(command(1, thing="meter", name="energy"))
 

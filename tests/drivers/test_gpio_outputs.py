@@ -112,7 +112,7 @@ async def test_pins_that_were_lost_come_back_as_they_were_set() -> None:
         assert house.factory.pin(RELAY).state
 
 
-class lost:  # noqa: N801 -- used as one uses a function
+class lost:
     """A session that ends because the pins are lost, not because it is stopped."""
 
     def __init__(self, house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -68,6 +69,10 @@ def put(gateway: Gateway, thing: str, name: str, value: Any) -> None:
     assert (status, command["state"]) == (200, "confirmed"), command
 
 
+def shows(gateway: Gateway, total: float) -> bool:
+    return bool(gateway.value("meter", "energy") == total)
+
+
 def pulse(pins: Simulator, times: int) -> None:
     for _ in range(times):
         pins.write(f"set {METER} 0")
@@ -123,7 +128,7 @@ def test_a_counter_survives_kill_9_and_a_daemon_that_dies(pins: Simulator, gatew
     for kill in range(4):
         pulse(pins, 7)
         total = round(total + 0.007, 3)
-        until_sync(lambda total=total: gateway.value("meter", "energy") == total, what=f"{total} in round {kill}")
+        until_sync(functools.partial(shows, gateway, total), what=f"{total} in round {kill}")
         gateway.kill()
         gateway.start()
         until_sync(lambda: gateway.record("meter", "energy").get("quality") == "good", what="the pins, again")
