@@ -285,7 +285,7 @@ async def test_a_total_is_aligned_with_the_dial_by_a_command() -> None:
 
 
 async def test_a_watched_silence_refreshes_the_total_and_ends_the_rate() -> None:
-    house = House({"meter": METER | {"zero_after_s": 0.2}})
+    house = House({"meter": METER | {"zero_after_s": 1.0}})
     async with house.session(check_s=0.02):
         for _ in range(3):
             pulse(house)

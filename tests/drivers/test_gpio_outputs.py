@@ -12,6 +12,8 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from gateway.core.errors import LinkError
 from gateway.core.memory import Memory
 from gateway.drivers.gpio import Gpio, PinOptions
+from gateway.drivers.gpio_outputs import Output
+from tests.drivers.recording import RecordingIntake
 from tests.drivers.test_gpio import RELAY, House, command
 from tests.support.wait import until
 
@@ -147,16 +149,16 @@ async def test_an_output_that_no_command_renews_goes_to_its_safe_state_and_says_
         assert events(house) == [("event", "lamp", "failsafe", {"value": False, "reason": "no command within 0.2 s"})]
 
 
-async def test_an_output_that_is_renewed_stays_on() -> None:
-    house = House({"lamp": HEATER | {"failsafe_after_s": 1}})
-    async with house.session():
-        for _ in range(8):
-            await house.driver.send(command(True))
-            await asyncio.sleep(0.2)
-            assert house.value("lamp") is True
-        await house.driver.send(command(False))
-        await asyncio.sleep(1.2)
-        assert events(house) == [], "it was safe already"
+def test_each_command_gives_an_output_its_time_anew_and_none_is_needed_when_it_is_safe() -> None:
+    output = Output("lamp", msgspec.convert(HEATER | {"failsafe_after_s": 60}, PinOptions), RecordingIntake("pins"))
+    assert output.due_s is None, "it starts safe"
+    for at_s in (100.0, 130.0, 189.0):
+        output.commanded(True, at_s)
+        assert output.due_s == at_s + 60
+    assert not output.is_overdue(248.9)
+    assert output.is_overdue(249.0)
+    output.commanded(False, 200.0)
+    assert output.due_s is None
 
 
 async def test_an_output_whose_time_ran_out_while_its_pins_were_lost_comes_back_safe() -> None:
