@@ -47,7 +47,7 @@ class Input:
         since_s = self._debounce.since_s
         if not self._chatters and since_s is not None and edge.mono_s - since_s > CHATTER_S:
             self._chatters = True
-            self._intake.bad(self.thing, self.property, f"it has not been quiet for {CHATTER_S:g} s")
+            self._spoil(f"it has not been quiet for {CHATTER_S:g} s")
 
     def settle(self, now_s: float) -> None:
         """Says what is due."""
@@ -69,6 +69,9 @@ class Input:
             self._say_now(None)
         if self._debounce.since_s is None:
             self._chatters = False
+
+    def _spoil(self, reason: str) -> None:
+        self._intake.bad(self.thing, self.property, reason)
 
     def _say(self, settled: Settled) -> None:
         self._report(settled.level, settled.mono_s)
@@ -119,6 +122,8 @@ class Counter(Input):
         self._pulse_s: float | None = None
         self._has_new = False
         self._is_aligning = False
+        self._has_missed = False
+        """Pulses were missed: the rate is not known until there are two new ones."""
 
     @property
     def due_s(self) -> float | None:
@@ -160,8 +165,9 @@ class Counter(Input):
             await self._intake.memory.kept()
         finally:
             self._is_aligning = False
-        self._intake.report(self.thing, {self.property: total})
-        self._has_new = self._has_new or self._total.value != total
+        if self._is_watched:
+            self._intake.report(self.thing, {self.property: total})
+            self._has_new = self._has_new or self._total.value != total
 
     @property
     def _may_say(self) -> bool:
@@ -178,6 +184,11 @@ class Counter(Input):
         new_s = self._said_s + self._report_every_s
         return new_s if rate_s is None else min(rate_s, new_s)
 
+    def _spoil(self, reason: str) -> None:
+        super()._spoil(reason)
+        self._intake.bad(self.thing, self._rate_name, reason)
+        self._has_missed = True
+
     def _say(self, settled: Settled) -> None:
         """A level has settled; whoever calls `settle` has it said when it is due."""
         if settled.level == self._counted:
@@ -189,6 +200,8 @@ class Counter(Input):
         if now_s is None:  # the chatter is over; `settle` says what has become of it
             self._has_new = True
             return
+        if self._has_missed:
+            self._rate, self._has_missed = PulseRate(self._zero_after_s, now_s), False
         taken_s = self._pulse_s if self._has_new else None
         self._said_s, self._has_new = now_s, False
         self._intake.memory.put(self.thing, self._total.dump())
