@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.core.command import FINAL
+from tests.support.broker import free_port
 from tests.support.gateway import Gateway
 from tests.support.simulator import Simulator
 from tests.support.wait import until_sync
@@ -164,3 +169,41 @@ def test_a_counter_killed_in_full_run_takes_back_nothing_that_was_seen(pins: Sim
     assert seen <= total <= 0.1
     pulse(pins, 5)
     until_sync(lambda: gateway.value("meter", "energy") == round(total + 0.005, 3))
+
+
+def test_a_relay_that_is_set_while_its_daemon_dies_again_and_again_ends_as_it_was_set(tmp_path: Path) -> None:
+    """What was asked for, what is reported and what the pin gives agree at the end, and each command had one outcome."""
+    chance, port = random.Random(4), str(free_port())
+    config = PINS % int(port)
+    statuses: list[int] = []
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        for _ in range(6):
+            with Simulator("pins", "--port", port) as pins:
+                until_sync(lambda: gateway.record("lamp", "on").get("quality") == "good", what="the pins")
+                cut = threading.Timer(chance.uniform(0, 0.05), pins.process.kill)
+                cut.start()
+                for n in range(10):
+                    value = bool(n % 2) if n < 9 else chance.random() < 0.5
+                    statuses.append(gateway.send("PUT", "/api/v1/things/lamp/properties/on/value", value)[0])
+                cut.join()
+                pins.process.wait()
+        with Simulator("pins", "--port", port) as pins:
+            until_sync(lambda: gateway.record("lamp", "on").get("quality") == "good", what="the pins")
+            record = gateway.record("lamp", "on")
+            assert asked(pins, RELAY) == record["value"], "it came back as the last command that was confirmed"
+            put(gateway, "lamp", "on", not record["value"])
+            record = gateway.record("lamp", "on")
+            assert asked(pins, RELAY) is record["value"]
+            assert record["target"] in (None, record["value"])
+        commands = [change for change in gateway.changes() if change["type"].startswith("command.")]
+    ended = Counter(change["command"] for change in commands if change["type"].partition(".")[2] in FINAL)
+    assert ended == Counter({change["command"] for change in commands}), "one outcome each"
+    assert set(statuses) <= {200, 502, 503, 504}
+
+
+def asked(pins: Simulator, pin: int) -> bool:
+    """The level of a pin, by the console of its daemon."""
+    before = len(pins.stdout)
+    pins.write(f"get {pin}")
+    until_sync(lambda: f"{pin} " in pins.stdout[before:])
+    return pins.stdout[before:].splitlines()[-1] == f"{pin} 1"
