@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from firmware_sim.errors import SimulatorError
 from firmware_sim.pin_bank import USER_GPIOS, Cmd, Err, PinBank
@@ -35,9 +35,17 @@ class PinsDaemon:
     Args:
         port: 0 for a free one.
         on_output: called with pin and what it gives (0 to 1; None when it is no output any more).
+        tick_us: the daemon's clock; of what it says the lowest 32 bits are told.
     """
 
-    def __init__(self, port: int = 0, on_output: Callable[[int, float | None], None] = lambda pin, value: None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        on_output: Callable[[int, float | None], None] = lambda pin, value: None,
+        *,
+        tick_us: Callable[[], int] = lambda: time.monotonic_ns() // 1000,
+    ) -> None:
+        self._tick_us = tick_us
         self.host = LOOPBACK
         self.port = port
         self.bank = PinBank(self._level_changed, on_output)
@@ -86,6 +94,10 @@ class PinsDaemon:
     def level(self, pin: int) -> int:
         """The level of a pin now, whoever makes it."""
         return self.bank.pins[pin].level
+
+    def tick(self) -> int:
+        """Microseconds, which wrap after 71.6 minutes."""
+        return self._tick_us() & 0xFFFFFFFF
 
     def listen(self, connection: _Connection) -> int:
         """The connection wants notifications; gives its handle."""
@@ -161,8 +173,7 @@ class _Connection(asyncio.Protocol):
         self._sequence = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
         self._daemon.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -185,7 +196,7 @@ class _Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > _UNREAD_LIMIT:  # nobody reads there any more
             self.cut()
             return
-        self._transport.write(_NOTIFICATION.pack(self._sequence, 0, _tick_us(), levels))
+        self._transport.write(_NOTIFICATION.pack(self._sequence, 0, self._daemon.tick(), levels))
         self._sequence = (self._sequence + 1) % 65536
 
     def _serve(self) -> None:
@@ -215,7 +226,7 @@ class _Connection(asyncio.Protocol):
     def _do(self, number: int, p1: int, p2: int, extension: bytes) -> int:
         daemon = self._daemon
         if number == Cmd.TICK:
-            return _tick_us()
+            return daemon.tick()
         if number == Cmd.NOIB:
             return daemon.listen(self)
         if number == Cmd.NB:
@@ -242,7 +253,3 @@ class _Connection(asyncio.Protocol):
             self._transport.write(self._delayed_answer)
             self._transport.resume_reading()
             self._serve()
-
-
-def _tick_us() -> int:
-    return time.monotonic_ns() // 1000 & 0xFFFFFFFF

@@ -40,6 +40,10 @@ class Intake:
         """Whether the thing is there already; False again once somebody has deleted it."""
         return self._sources.knows(make_id(thing))
 
+    def last(self, thing: str, name: str) -> Scalar | None:
+        """What was last reported of a property, also before a restart; None: nothing, or what held it is forgotten."""
+        return self._sources.last(self.link, make_id(thing), make_id(name))
+
     def report(self, thing: str, values: Mapping[str, Scalar], *, mono_s: float | None = None) -> None:
         """Readings of a thing; ids are sanitised here. `mono_s`: when they were taken, if not now."""
         self._sources.report(self.link, make_id(thing), values, self._live, mono_s)

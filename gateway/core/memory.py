@@ -39,6 +39,15 @@ class Memory:
             self._is_due = True
             self._store.write_soon(self._statement)
 
+    async def kept(self) -> None:
+        """Returns when all that was put is durable.
+
+        Raises:
+            JournalDamaged, JournalUnavailable: it is not, and will not be.
+        """
+        if self._store is not None:
+            await self._store.flush()
+
     def _statement(self) -> Statement:
         self._is_due = False
         return "INSERT OR REPLACE INTO snapshots VALUES (?, 0, ?)", (self._name, msgspec.json.encode(self._held))

@@ -81,6 +81,12 @@ class Sources:
         """Whether there is a thing of this id, from whatever link."""
         return thing in self._things
 
+    def last(self, link: str, thing: str, name: str) -> Scalar | None:
+        """The newest value that this link has brought of a property; None: there is none."""
+        source = self._things.get(thing)
+        track = source.tracks.get(name) if source is not None and source.link == link else None
+        return None if track is None else track.value if track.waiting is None else track.waiting
+
     def restore(self, state: State, links: Iterable[str]) -> None:
         """Takes over what was known before a restart: nothing is online or live until it is heard again."""
         known = set(links)

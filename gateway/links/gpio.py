@@ -1,54 +1,23 @@
-"""A bank of GPIO pins by gpiozero, on whichever pin library the configuration names.
+"""Opening GPIO pins: by the pin library that the configuration names, or the first that works."""
 
-All that gpiozero does can block (a pigpio daemon is a socket away), so it happens in threads. Its edges arrive in threads of its own and
-enter the loop at one place, `PinBank._heard`.
-"""
-
-import asyncio
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal
 
 from gateway.core.errors import LinkError
 from gateway.links.pigpio_daemon import DaemonWatch, daemon_address
+from gateway.links.pin_bank import Edge, Level, PinBank, PinSetup, Pull
 from gateway.links.threads import finish
 
+__all__ = ["Edge", "FactoryChoice", "Level", "PinBank", "PinOpener", "PinSetup", "Pull"]
+
 FactoryChoice = Literal["auto", "lgpio", "pigpio", "mock"]
-T = TypeVar("T")
-
-Pull = Literal["up", "down", "none"]
-
-_EDGES_HELD = 4096
-"""Edges that wait for the driver; of a pin that chatters faster than that the oldest go, and the newest level is still right."""
-
-_KERNEL_CHECK_S, _DAEMON_CHECK_S = 60.0, 15.0
-"""Each look wakes a few threads, here and in the daemon. One that dies is noticed at once, by its closed connection, and one that hangs by
-whatever is written to it; the look is for one that hangs while nobody writes."""
-
-
-class PinSetup(NamedTuple):
-    """How a pin is used. A level is the voltage: True is high."""
-
-    pin: int
-    """BCM number"""
-    is_output: bool
-    pull: Pull = "none"
-    level: bool = False
-    """what an output gives when it is opened for the first time; afterwards it comes back as it was last written"""
-
-
-class Edge(NamedTuple):
-    pin: int
-    level: bool
-    mono_s: float
-    """when the edge was, as far as the pin library knows"""
 
 
 class PinOpener:
-    """Opens the same pins again and again, each time with a new factory; outputs come back as they were last written.
+    """Opens the same pins again and again, each time with a new factory.
 
     Args:
+        level_of: says what an output gives when it is opened, by its number; asked in the loop.
         factory: `auto` takes lgpio if it works, else pigpio.
         daemon: `host:port` of the pigpio daemon; empty for its environment variables, else localhost:8888.
         make: makes a gpiozero factory; for tests, which need to hold the mock one.
@@ -60,10 +29,11 @@ class PinOpener:
         factory: FactoryChoice = "auto",
         daemon: str = "",
         *,
+        level_of: Callable[[int], Level] = lambda pin: False,
         make: Callable[[], Any] | None = None,
     ) -> None:
         self._pins = tuple(pins)
-        self._outputs = {setup.pin: setup.level for setup in self._pins if setup.is_output}
+        self._level_of = level_of
         self._factory = factory
         self._address = daemon_address(daemon)
         self._make = make
@@ -100,12 +70,13 @@ class PinOpener:
         return await self._bank(name, name, None)
 
     async def _bank(self, name: Literal["lgpio", "pigpio", "mock"], where: str, watch: DaemonWatch | None) -> "PinBank":
-        bank = PinBank(where, watch, self._outputs)
+        bank = PinBank(where, watch)
+        levels = {setup.pin: self._level_of(setup.pin) for setup in self._pins if setup.is_output}
 
         def build() -> None:
             from gateway.links.pin_factories import make_factory
 
-            bank.build(self._make() if self._make else make_factory(name, *self._address), self._pins)
+            bank.build(self._make() if self._make else make_factory(name, *self._address), self._pins, levels)
 
         await finish(build, undo=lambda _: bank.discard())
         return bank
@@ -114,163 +85,3 @@ class PinOpener:
     def _pigpio(self) -> str:
         host, port = self._address
         return f"pigpio at {host}:{port}"
-
-
-class PinBank:
-    """Open pins. Made by `PinOpener`; belongs to the running loop.
-
-    Attributes:
-        factory: gpiozero's.
-        check_s: how often to look at `levels`; a pigpio daemon may hang silently, the kernel does not.
-    """
-
-    def __init__(self, where: str, watch: DaemonWatch | None, outputs: "dict[int, bool]") -> None:
-        self.where = where
-        self.factory: Any = None
-        self.check_s = _KERNEL_CHECK_S if watch is None else _DAEMON_CHECK_S
-        self._watch = watch
-        self._outputs = outputs
-        self._loop = asyncio.get_running_loop()
-        self._pins: dict[int, Any] = {}
-        self._listeners: list[Callable[[Any, Any], None]] = []  # gpiozero only has weak references to them
-        self._edges: deque[Edge] = deque(maxlen=_EDGES_HELD)
-        self._clock: Callable[[Any], float] = lambda ticks: time.monotonic()
-        self._is_called = False
-        self._moved = asyncio.Event()
-        self._lost = ""
-        self._is_closed = False
-        if watch is not None:
-            watch.on_lost = self._lose
-
-    async def edges(self, within_s: float) -> list[Edge]:
-        """The edges of all inputs since the last call, in the order heard; [] when there is none within `within_s`. Cancelling loses none.
-
-        Raises:
-            LinkError: the pins are lost.
-        """
-        if not self._edges and not self._lost:
-            self._moved.clear()
-            try:
-                async with asyncio.timeout(within_s):
-                    await self._moved.wait()
-            except TimeoutError:
-                return []
-        self._check()
-        return [self._edges.popleft() for _ in range(len(self._edges))]
-
-    async def levels(self) -> dict[int, bool]:
-        """The levels of all pins, read now. Also the way to learn that a pin library has died silently.
-
-        Raises:
-            LinkError: the pins are lost.
-        """
-        return await self._in_thread(self._read_levels)
-
-    async def write(self, pin: int, level: bool) -> bool:
-        """Sets an output; returns the level that it reads back.
-
-        Raises:
-            LinkError: the pins are lost.
-        """
-
-        def set_it() -> bool:
-            self._pins[pin].state = level
-            return bool(self._pins[pin].state)
-
-        held = await self._in_thread(set_it)
-        self._outputs[pin] = held
-        return held
-
-    async def close(self) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._lose("closed")
-        if self._watch is not None:
-            self._watch.close()
-        await finish(self.discard)
-
-    # -- in threads --------------------------------------------------------------------------------------------------
-
-    def build(self, factory: Any, pins: Iterable[PinSetup]) -> None:
-        """Sets all pins up. Blocks.
-
-        Raises:
-            LinkError: a pin cannot be used so; the factory is discarded.
-        """
-        from gateway.links import pin_factories
-
-        self.factory = factory
-        setup = None
-        try:
-            self._clock = pin_factories.edge_clock(factory)
-            for setup in pins:
-                self._set_up(setup)
-        except pin_factories.PIN_ERRORS as error:
-            self.discard()
-            pin = f"GPIO{setup.pin}" if setup else "the factory"
-            raise LinkError(
-                self.where, f"{pin} cannot be used ({error})", "see pin, kind and pull of its section"
-            ) from error
-
-    def discard(self) -> None:
-        """Lets go of everything. Blocks a little."""
-        from gateway.links.pin_factories import discard_factory
-
-        discard_factory(self.factory)
-
-    def _set_up(self, setup: PinSetup) -> None:
-        pin = self._pins[setup.pin] = self.factory.pin(setup.pin)
-        if setup.is_output:
-            pin.output_with_state(self._outputs[setup.pin])
-            return
-        pin.input_with_pull("floating" if setup.pull == "none" else setup.pull)
-        pin.edges = "both"
-        pin.bounce = None
-
-        def listener(ticks: Any, state: Any) -> None:
-            self._heard(setup.pin, bool(state), ticks)
-
-        self._listeners.append(listener)
-        pin.when_changed = listener
-
-    def _read_levels(self) -> dict[int, bool]:
-        from gateway.links.pin_factories import edge_clock
-
-        levels = {number: bool(pin.state) for number, pin in self._pins.items()}
-        self._clock = edge_clock(self.factory)
-        return levels
-
-    def _heard(self, pin: int, level: bool, ticks: Any) -> None:
-        """The one place where edges enter the loop; called in gpiozero's threads. However fast they come, one call waits at a time."""
-        self._edges.append(Edge(pin, level, self._clock(ticks)))
-        if not self._is_called and not self._is_closed:
-            self._is_called = True
-            try:
-                self._loop.call_soon_threadsafe(self._ring)
-            except RuntimeError:  # the loop has ended, and with it all who listen
-                return
-
-    # -- in the loop -------------------------------------------------------------------------------------------------
-
-    def _ring(self) -> None:
-        self._is_called = False  # before the edges are taken: whatever comes from here on rings again
-        self._moved.set()
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        from gateway.links import pin_factories
-
-        self._check()
-        try:
-            return await finish(call)
-        except pin_factories.PIN_ERRORS as error:
-            self._lose(f"the pin library does not answer any more ({type(error).__name__}: {error})")
-            raise LinkError(self.where, self._lost) from error
-
-    def _lose(self, what: str) -> None:
-        self._lost = self._lost or what
-        self._moved.set()
-
-    def _check(self) -> None:
-        if self._lost:
-            raise LinkError(self.where, self._lost)

@@ -10,7 +10,7 @@ import socket
 import struct
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -41,8 +41,15 @@ def make_factory(name: FactoryName, host: str, port: int) -> Any:
     return {"lgpio": _lgpio, "pigpio": lambda: _pigpio(host, port), "mock": _mock}[name]()
 
 
-def discard_factory(factory: Any) -> None:
-    """Gives all pins back and ends every connection and thread, also when the daemon behind has died. Blocks a little; never fails."""
+def discard_factory(factory: Any, kept: Iterable[Any] = ()) -> None:
+    """Gives all pins back and ends every connection and thread, also when the daemon behind has died. Blocks a little; never fails.
+
+    Args:
+        kept: pins that are left as they are. gpiozero would make inputs of them.
+    """
+    left = {id(pin) for pin in kept}
+    if left:
+        factory.pins = {key: pin for key, pin in factory.pins.items() if id(pin) not in left}
     connection = getattr(factory, "_connection", None)
     notifier = getattr(connection, "_notify", None)
     with suppress(*PIN_ERRORS):
@@ -107,9 +114,9 @@ def _pigpio(host: str, port: int) -> Any:
 
 
 def _mock() -> Any:
-    from gpiozero.pins.mock import MockFactory
+    from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-    return MockFactory()
+    return MockFactory(pin_class=MockPWMPin)
 
 
 def _learn(error: type[Exception]) -> None:

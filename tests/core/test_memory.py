@@ -32,3 +32,11 @@ async def test_what_changes_often_is_written_once(tmp_path: Path) -> None:
         await core.store.flush()
         assert core.store.commits == before + 1
         assert core.store.query_now("SELECT body FROM snapshots WHERE name = 'link/wire'") == [(b'{"pulses":999}',)]
+
+
+async def test_what_must_not_be_lost_can_be_waited_for(tmp_path: Path) -> None:
+    async with living(tmp_path) as core:
+        memory = core.intake(LINK).memory
+        memory.put("base", 4711.5)
+        await memory.kept()
+        assert core.store.query_now("SELECT body FROM snapshots WHERE name = 'link/wire'") == [(b'{"base":4711.5}',)]

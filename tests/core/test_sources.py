@@ -477,3 +477,13 @@ async def test_a_bus_is_a_fact_of_its_own_said_once_when_it_turns(
         ]
         intake.link_down("unplugged")
         assert LINK not in buses, "of a bus behind a line that is lost nothing is known"
+
+
+async def test_a_driver_can_ask_what_its_link_has_said_last_also_before_a_restart(tmp_path: Path) -> None:
+    async with living(tmp_path) as core:
+        core.intake(LINK).report("meter", {"energy": 7.25})
+        assert core.intake(LINK).last("meter", "energy") == 7.25
+        assert core.intake(LINK).last("meter", "power") is None
+        assert core.intake("other").last("meter", "energy") is None
+    async with living(tmp_path) as core:
+        assert core.intake(LINK).last("meter", "energy") == 7.25

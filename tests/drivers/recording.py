@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.intake import Intake, LineOutcome, Noted
+from gateway.core.intake import Intake, LineOutcome, Memory, Noted
 from gateway.core.things import Description
 from gateway.core.values import Scalar, make_id
 
@@ -21,6 +21,7 @@ class RecordingIntake(Intake):
 
     def __init__(self, link: str = "usb0") -> None:
         self.link = link
+        self.memory = Memory(None, link)
         self.said: list[tuple[Any, ...]] = []
         self.lines: Counter[tuple[str, str]] = Counter()
         self.noted: Counter[str] = Counter()
@@ -34,6 +35,9 @@ class RecordingIntake(Intake):
 
     def note(self, what: Noted, count: int = 1) -> None:
         self.noted[what] += count
+
+    def last(self, thing: str, name: str) -> Scalar | None:
+        return self.things.get(make_id(thing), {}).get(make_id(name))
 
     def knows(self, thing: str) -> bool:
         return make_id(thing) in self.things

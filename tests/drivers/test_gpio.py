@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from gpiozero.pins.mock import MockFactory
+from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from gateway.core.clock import Clock
 from gateway.core.commands import Command
@@ -23,7 +23,7 @@ from gateway.core.errors import LinkError
 from gateway.core.things import Description, PropertyDescription, RuleBook
 from gateway.core.values import Scalar
 from gateway.drivers.gpio import Gpio, GpioOptions
-from gateway.links.gpio import Edge, PinBank, PinOpener
+from gateway.links.gpio import Edge, PinBank
 from gateway.links.keeper import Keeper
 from tests.drivers.recording import RecordingIntake
 from tests.support.data import recorded
@@ -52,19 +52,22 @@ class House:
     """A driver on mock pins in a session."""
 
     def __init__(self, pins: dict[str, dict[str, Any]] = PINS) -> None:
-        self.factory: Any = MockFactory()
+        self.factory: Any = MockFactory(
+            pin_class=MockPWMPin if any(pin["kind"] == "pwm" for pin in pins.values()) else None
+        )
         self.intake = RecordingIntake("pins")
         self.driver = Gpio("pins", options(pins), self.intake)
-        self._setups = [pin.setup for pin in getattr(self.driver, "_pins")]  # noqa: B009
         self.bank: PinBank
 
     @asynccontextmanager
     async def session(self, check_s: float = 60.0) -> AsyncIterator[None]:
-        self.bank = await PinOpener(self._setups, "mock", make=lambda: self.factory).open()
+        opener: Any = self.driver.opener()
+        opener._make = lambda: self.factory
+        self.bank = await opener.open()
         self.bank.check_s = check_s
         running = asyncio.create_task(self.driver.session(self.bank))
         try:
-            await until(lambda: len(self.intake.things) == len(self._setups) or running.done())
+            await until(lambda: len(self.intake.things) == len(self.driver._pins) or running.done())
             yield
             assert not running.done()
         finally:
@@ -78,6 +81,10 @@ class House:
 
     def low(self, pin: int) -> None:
         self.factory.pin(pin).drive_low()
+
+    def value_of(self, name: str) -> Scalar | None:
+        """Of the property of that name, of whatever thing has one."""
+        return next((values[name] for values in self.intake.things.values() if name in values), None)
 
     def value(self, thing: str) -> Scalar:
         (value,) = self.intake.things[thing].values()
@@ -169,6 +176,9 @@ class Played:
     async def levels(self) -> dict[int, bool]:
         return self._levels
 
+    def take_lost(self) -> int:
+        return 0
+
     async def edges(self, within_s: float) -> list[Edge]:
         if not self._edges:
             raise LinkError(self.where, "ended")
@@ -176,22 +186,26 @@ class Played:
         return edges
 
 
-async def play(edges: list[Edge], settle_ms: int = 25) -> RecordingIntake:
+async def play(edges: list[Edge], settle_ms: int = 25, **more: Any) -> RecordingIntake:
     intake = RecordingIntake("pins")
-    pins = {"door": {"pin": DOOR, "kind": "contact", "debounce_ms": settle_ms}}
+    pins = {"door": {"pin": DOOR, "kind": "contact", "debounce_ms": settle_ms} | more}
     bank: Any = Played({DOOR: True}, edges)
     with pytest.raises(LinkError, match="ended"):
         await Gpio("pins", options(pins), intake).session(bank)
     return intake
 
 
-async def test_each_recorded_press_and_release_is_one_change() -> None:
-    """All 1,189 recorded edges of a real switch, the glitches among them, in one go."""
+def bounces() -> list[Edge]:
+    """All recorded tests, two seconds apart."""
     with recorded("contact-bounce", "rocker-switch-tests-001-056.tsv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     start_s = time.monotonic() - 1000
-    edges = [Edge(DOOR, row["level"] == "1", start_s + 2 * int(row["test"]) + int(row["t_ns"]) / 1e9) for row in rows]
-    intake = await play(edges)
+    return [Edge(DOOR, row["level"] == "1", start_s + 2 * int(row["test"]) + int(row["t_ns"]) / 1e9) for row in rows]
+
+
+async def test_each_recorded_press_and_release_is_one_change() -> None:
+    """All 1,189 recorded edges of a real switch, the glitches among them, in one go."""
+    intake = await play(bounces())
     values = [report["contact"] for report in intake.reports("door")]
     assert values == [True, *[False, True] * 28]
 
@@ -270,7 +284,7 @@ async def test_without_pins_a_command_fails_at_once() -> None:
     [
         ({"pins": {}}, "there is none; add a section"),
         ({"pins": {"a": {"pin": 99, "kind": "relay"}}}, "pin: 99 is no pin"),
-        ({"pins": {"a": {"pin": 1, "kind": "counter"}}}, "kind: 'counter' is none that works; choose one of contact, motion"),
+        ({"pins": {"a": {"pin": 1, "kind": "servo"}}}, "kind: 'servo' is none that works; choose one of contact, motion"),
         ({"pins": {"a": {"pin": 1, "kind": "relay"}, "b": {"pin": 1, "kind": "motion"}}}, "GPIO1 is 'a' already"),
         ({"pins": {"a": {"pin": 1, "kind": "relay", "pull": "up"}}}, "pull: a relay drives its pin"),
         ({"pins": {"a": {"pin": 1, "kind": "motion", "debounce_ms": -1}}}, "debounce_ms: -1 is out of range"),

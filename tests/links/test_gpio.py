@@ -13,17 +13,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from gpiozero.pins.mock import MockFactory
+from gpiozero.pins.mock import MockFactory, MockPWMPin
 
+from firmware_sim.pins import PinsDaemon
 from gateway.core.errors import LinkError
 from gateway.links import gpio, pin_factories
-from gateway.links.gpio import Edge, PinBank, PinOpener, PinSetup
+from gateway.links.gpio import Edge, Level, PinBank, PinOpener, PinSetup
 from gateway.links.pigpio_daemon import daemon_address
 from tests.support.leaks import nothing_left
 from tests.support.simulator import Simulator
 from tests.support.wait import until
 
-DOOR, MOTION, RELAY = 17, 27, 23
+DOOR, MOTION, RELAY, LAMP = 17, 27, 23, 18
 PINS = (PinSetup(DOOR, False, "up"), PinSetup(MOTION, False, "down"), PinSetup(RELAY, True))
 
 
@@ -35,6 +36,11 @@ async def mock_bank() -> AsyncIterator[tuple[PinBank, Any]]:
         yield bank, factory
     finally:
         await bank.close()
+
+
+async def edges_for_ever(bank: PinBank) -> None:
+    while True:
+        await bank.edges(10)
 
 
 def ends(edges: list[Edge]) -> list[tuple[int, bool]]:
@@ -110,35 +116,66 @@ async def test_a_pin_that_chatters_takes_bounded_memory(monkeypatch: pytest.Monk
 async def test_an_output_reads_back_what_it_was_set_to() -> None:
     async with mock_bank() as (bank, factory):
         assert (await bank.levels()) == {DOOR: True, MOTION: False, RELAY: False}
-        assert await bank.write(RELAY, True) is True
+        assert await bank.write({RELAY: True}) == {RELAY: True}
         assert factory.pin(RELAY).state is True
-        assert (await bank.levels())[RELAY] is True
+        assert (await bank.levels())[RELAY]
 
 
-async def test_an_output_comes_back_as_it_was_last_set() -> None:
-    opener = PinOpener(PINS, "mock", make=MockFactory)
-    first = await opener.open()
-    assert (await first.levels())[RELAY] is False
-    await first.write(RELAY, True)
-    await first.close()
-    second = await opener.open()
-    assert (await second.levels())[RELAY] is True
-    await second.close()
+async def test_an_output_is_opened_with_the_level_that_it_is_to_have_then() -> None:
+    levels: dict[int, Level] = {RELAY: False}
+    opener = PinOpener(PINS, "mock", level_of=levels.__getitem__, make=MockFactory)
+    for level in (False, True):
+        levels[RELAY] = level
+        bank = await opener.open()
+        assert (await bank.levels())[RELAY] == level
+        await bank.close()
 
 
-async def test_closing_gives_the_pins_back_and_ends_the_reader() -> None:
+async def test_a_pulsed_output_gives_the_nearest_share_that_there_is() -> None:
+    setup = PinSetup(LAMP, True, frequency_hz=200)
+    opener = PinOpener([setup], "mock", level_of=lambda pin: 0.3, make=lambda: MockFactory(pin_class=MockPWMPin))
+    bank = await opener.open()
+    assert bank.factory.pin(LAMP).frequency == 200
+    assert (await bank.levels())[LAMP] == pytest.approx(0.3)
+    for level in (0.0, 0.29, 1.0):
+        assert (await bank.write({LAMP: level}))[LAMP] == pytest.approx(level)
+        assert bank.factory.pin(LAMP).state == pytest.approx(level)
+    assert int(bank._fit(LAMP, 0.29) * 100) == 29, "lgpio takes whole percents, and gpiozero rounds down"
+    await bank.close()
+
+
+async def test_edges_that_come_faster_than_they_are_taken_are_counted_as_lost() -> None:
+    async with mock_bank() as (bank, factory):
+        for _ in range(5000):
+            factory.pin(DOOR).drive_low()
+            factory.pin(DOOR).drive_high()
+        assert len(await bank.edges(0)) + bank.take_lost() == 10_000
+        assert bank.take_lost() == 0
+
+
+async def test_a_nudge_ends_the_wait_for_edges() -> None:
+    async with mock_bank() as (bank, _):
+        waiting = asyncio.create_task(bank.edges(600))
+        await asyncio.sleep(0)
+        bank.nudge()
+        assert await waiting == []
+
+
+async def test_closing_gives_the_inputs_back_leaves_the_outputs_and_ends_the_reader() -> None:
     async with nothing_left():
         async with mock_bank() as (bank, factory):
             waiting = asyncio.create_task(bank.edges(10))
-            relay = factory.pin(RELAY)
+            door, relay = factory.pin(DOOR), factory.pin(RELAY)
+            await bank.write({RELAY: True})
             await asyncio.sleep(0)
             await bank.close()
             await bank.close()
             with pytest.raises(LinkError, match="closed"):
                 await waiting
             with pytest.raises(LinkError, match="closed"):
-                await bank.write(RELAY, True)
-            assert relay.function == "input"
+                await bank.write({RELAY: False})
+            assert door.when_changed is None
+            assert (relay.function, relay.state) == ("output", True)
 
 
 async def test_a_pin_library_that_fails_is_a_lost_link(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +203,7 @@ async def test_cancelling_an_open_gives_the_pins_back(monkeypatch: pytest.Monkey
     reached, go_on = threading.Event(), threading.Event()
     factory = MockFactory()
     discarded: list[Any] = []
-    monkeypatch.setattr(pin_factories, "discard_factory", discarded.append)
+    monkeypatch.setattr(pin_factories, "discard_factory", lambda factory, kept: discarded.append(factory))
 
     def make() -> Any:
         reached.set()
@@ -260,10 +297,12 @@ async def test_edges_levels_and_outputs_through_the_daemon() -> None:
         edges = await bank.edges(10)
         assert ends(edges) == [(DOOR, False)]
         assert before_s - 0.01 <= edges[0].mono_s <= time.monotonic()
-        assert await bank.write(RELAY, True) is True
+        assert await bank.write({RELAY: True}) == {RELAY: True}
         await until(lambda: f"out {RELAY} 1" in pins.stdout)
         await bank.close()
-        await until(lambda: f"out {RELAY} -" in pins.stdout, what="the relay's pin is let go")
+        pins.write(f"get {RELAY}")
+        await until(lambda: pins.stdout.endswith(f"{RELAY} 1\n"), what="the relay's pin, left as it is")
+        assert f"out {RELAY} -" not in pins.stdout
 
 
 @pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL])
@@ -304,10 +343,9 @@ async def test_a_daemon_that_comes_back_is_opened_anew_with_its_outputs() -> Non
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    opener = PinOpener(PINS, "pigpio", f"127.0.0.1:{port}")
+    opener = PinOpener(PINS, "pigpio", f"127.0.0.1:{port}", level_of=lambda pin: True)
     async with Simulator("pins", "--port", port):
         bank = await opener.open()
-        await bank.write(RELAY, True)
     await bank.close()
     with pytest.raises(LinkError, match="cannot be reached"):
         await opener.open()
@@ -326,6 +364,43 @@ async def test_something_else_at_the_daemons_port_is_told_so(monkeypatch: pytest
         daemon = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(LinkError, match="closed the connection at once"):
             await PinOpener(PINS, "pigpio", daemon).open()
+
+
+async def test_edges_are_taken_when_they_were_also_over_the_wrap_of_the_daemons_ticks() -> None:
+    """The daemon's 32 bits of microseconds wrap between the edges, and each edge comes 300 ms late."""
+    start_s, late_us = time.monotonic(), 0
+    first_us = 2**32 - 400_000
+
+    def tick_us() -> int:
+        return first_us + int((time.monotonic() - start_s) * 1e6) - late_us
+
+    async with PinsDaemon(tick_us=tick_us) as pins:
+        bank = await PinOpener(PINS, "pigpio", f"127.0.0.1:{pins.port}").open()
+        late_us, ticks, were_s = 300_000, [], []
+        for level in (0, 1, 0, 1, 0):
+            ticks.append(pins.tick())
+            were_s.append(time.monotonic() - 0.3)
+            pins.set_input(DOOR, level)
+            await asyncio.sleep(0.2)
+        edges: list[Edge] = []
+        while len(edges) < 5:
+            edges += await bank.edges(10)
+        await bank.close()
+    assert ticks[-1] < 2**31 < ticks[0], "they wrapped"
+    assert [edge.level for edge in edges] == [False, True, False, True, False]
+    assert [edge.mono_s for edge in edges] == pytest.approx(were_s, abs=0.05)
+
+
+async def test_a_daemon_that_goes_and_comes_200_times_leaves_nothing() -> None:
+    async with nothing_left():
+        for n in range(200):
+            async with PinsDaemon() as pins:
+                bank = await PinOpener(PINS, "pigpio", f"127.0.0.1:{pins.port}", level_of=lambda pin: True).open()
+                pins.set_input(DOOR, 0)
+                assert ends(await bank.edges(10)) == [(DOOR, False)], n
+            with pytest.raises(LinkError, match="has gone"):
+                await edges_for_ever(bank)
+            await bank.close()
 
 
 def test_the_module_does_not_import_gpiozero() -> None:
