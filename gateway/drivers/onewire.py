@@ -174,7 +174,7 @@ class OneWire(Driver[Folder]):
         """
         if len(sensors) > 1 and self._has_bulk:
             await self._convert_all(line, bus)
-        outcomes = []
+        outcomes: list[Refusal | None] = []
         for sensor in sensors:
             text = await line.read(sensor.id, "w1_slave")
             if isinstance(text, Refused):
@@ -249,8 +249,10 @@ class OneWire(Driver[Folder]):
         self.intake.describe(sensor.thing, Description(model=model, properties={_PROPERTY: temperature}))
 
     async def _set_resolution(self, line: Folder, sensor: _Sensor, bits: int | None) -> None:
-        """Into the sensor's scratchpad alone, which it forgets with its power: an EEPROM wears out. Some copies have one resolution and take
-        no other, so each is asked once until it is seen to have it."""
+        """Into the sensor's scratchpad alone, which it forgets with its power: an EEPROM wears out.
+
+        Some copies have one resolution and take no other, so each is asked once until it is seen to have it.
+        """
         wanted = self._options.resolution
         if wanted is None or bits is None:
             return
