@@ -22,12 +22,15 @@ from firmware_sim.faults import Faults, parse_faults
 from firmware_sim.house import House
 from firmware_sim.installation import Installation
 from firmware_sim.kinds import KINDS, Settings
+from firmware_sim.onewire_tree import FAULTS_HELP as BUS_FAULTS_HELP
+from firmware_sim.onewire_tree import OneWireTree, house_chips, parse_bus_faults
 from firmware_sim.pins import PinsDaemon
 from firmware_sim.recordings import FORMS, open_recording, parse_map
 from firmware_sim.replay import Replay
 from firmware_sim.station import Station
 from firmware_sim.wire import Wire
 
+ONEWIRE = "onewire"
 _LINE_ENDS = {"lf": b"\n", "crlf": b"\r\n", "keep": None}
 
 
@@ -95,6 +98,8 @@ async def _house(chosen: argparse.Namespace) -> int:
 
 
 async def _device(chosen: argparse.Namespace) -> int:
+    if chosen.kind == ONEWIRE:
+        return await _onewire(chosen)
     kind = KINDS[chosen.kind]
     house = House(chosen.seed, speed=chosen.speed, start_hour=chosen.start_hour)
     settings = Settings(chosen.thing, chosen.period, chosen.checksum)
@@ -110,6 +115,22 @@ async def _device(chosen: argparse.Namespace) -> int:
                 if chosen.json
                 else f"{chosen.kind} {chosen.link}"
             )
+    return 0
+
+
+async def _onewire(chosen: argparse.Namespace) -> int:
+    """No line, but a folder: the kernel stands between these devices and whoever reads them."""
+    house = House(chosen.seed, speed=chosen.speed, start_hour=chosen.start_hour)
+    tree = OneWireTree(
+        chosen.link,
+        house_chips(house),
+        period_s=chosen.period,
+        faults=parse_bus_faults(chosen.faults),
+        seed=chosen.seed,
+        advance=house.advance,
+    )
+    links = {"links": {ONEWIRE: str(chosen.link)}}
+    await tree.run(lambda: _say(json.dumps(links) if chosen.json else f"{ONEWIRE} {chosen.link}"))
     return 0
 
 
@@ -181,7 +202,9 @@ def _parser() -> argparse.ArgumentParser:
         command("house", _house, "a house with all its devices, on a line each, and its pins", FAULTS_HELP)
     )
     kinds = "kinds\n" + "".join(f"  {name:14} {kind.summary}\n" for name, kind in KINDS.items())
-    _device_arguments(command("device", _device, "one device on one line", f"{kinds}\n{FAULTS_HELP}"))
+    kinds += f"  {ONEWIRE:14} thermometers on a 1-Wire bus: PATH is a folder as /sys/bus/w1/devices\n"
+    help = f"{kinds}\n{FAULTS_HELP}\n{BUS_FAULTS_HELP}"
+    _device_arguments(command("device", _device, "one device on one line", help))
     _replay_arguments(command("replay", _replay, "play a recorded file through a serial line", FAULTS_HELP))
     pins = command("pins", _pins, "a pigpio daemon with simulated pins, on loopback", Console.HELP)
     pins.add_argument("--port", type=arguments.port, default=8888, help="port, 0 for a free one (default 8888)")
@@ -198,7 +221,7 @@ def _house_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _device_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=list(KINDS), metavar="KIND", help="see below")
+    parser.add_argument("kind", choices=[*KINDS, ONEWIRE], metavar="KIND", help="see below")
     _link_argument(parser)
     parser.add_argument("--thing", default="", help="its name, where it has one")
     parser.add_argument("--checksum", action=argparse.BooleanOptionalAction, help="its lines end in a checksum, or not")
