@@ -106,8 +106,9 @@ class Keeper(Generic[LineT]):
 
     async def _speak(self, line: LineT) -> None:
         started_s = time.monotonic()
-        if isinstance(line, Tapped):
-            line.tap = self.tap
+        opened: object = line
+        if isinstance(opened, Tapped):
+            opened.tap = self.tap
         try:
             self._opened()
             await self._session(line)
