@@ -7,6 +7,7 @@ import json
 import logging
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from gateway.core.core import Core, Settings, open_core
 from gateway.core.errors import CommandError
 from gateway.core.things import RuleBook
 from gateway.drivers.jsonlines import JsonLines, JsonLinesOptions
+from gateway.links.base import Port
 from gateway.links.keeper import Keeper
+from gateway.links.serial_port import SerialOpener
 from tests.core.house import changes
 from tests.support.leaks import nothing_left
 from tests.support.ptys import Plug
-from tests.support.wait import until
 
 ROUNDS = 500
 DESCRIBE = (
@@ -61,18 +63,26 @@ class Thermostat:
 async def one_round(chance: random.Random, core: Core, keeper: Keeper[Any], plug: Plug, device: Thermostat) -> None:
     """From an open line to a closed one, with a command or two on their way at the moment it is cut."""
     await device.introduce_itself()
-    await until(lambda: "hall" in core.state.things and core.state.things["hall"].availability == "online")
+    await soon(lambda: "hall" in core.state.things and core.state.things["hall"].availability == "online")
     async with asyncio.TaskGroup() as asking:
         for _ in range(chance.randint(1, 2)):
             asking.create_task(ask(core, chance.randrange(10, 60) / 2))
         for _ in range(chance.randint(0, 12)):
             await asyncio.sleep(0)
         if chance.random() < 0.5:
-            await asyncio.sleep(chance.random() * 0.004)
+            await asyncio.sleep(chance.random() * 0.008)
         if chance.random() < 0.5:
             await device.answer()
+            await asyncio.sleep(chance.random() * 0.004)
         plug.unplug()
-        await until(lambda: not keeper.status.is_up)
+        await soon(lambda: not keeper.status.is_up)
+
+
+async def soon(predicate: Callable[[], object]) -> None:
+    """`until`, for many short waits."""
+    async with asyncio.timeout(20):
+        while not predicate():
+            await asyncio.sleep(0.0005)
 
 
 async def ask(core: Core, value: float) -> None:
@@ -101,6 +111,17 @@ async def outcomes(core: Core) -> tuple[Counter[str], Counter[str], set[str]]:
     return each, kinds, failed
 
 
+def test_a_line_is_looked_for_again_often_enough() -> None:
+    """The longest pause of a link, and a slow opening, leave room below the five seconds that were promised."""
+    keeper = Keeper("usb0", SerialOpener("/dev/null"), never, lambda: None, lambda reason: None)
+    pauses = [keeper.backoff.take() for _ in range(50)]
+    assert max(pauses) <= 2.0
+
+
+async def never(line: Port) -> None:
+    raise AssertionError("it is not run")
+
+
 async def test_five_hundred_unplugs_with_commands_in_flight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Under another tty number every second time. Each command has one outcome, none is sent twice, one line is logged each way."""
     caplog.set_level(logging.INFO, "gateway.links")
@@ -118,10 +139,10 @@ async def test_five_hundred_unplugs_with_commands_in_flight(tmp_path: Path, capl
         with plug:
             tasks = [asyncio.create_task(keeper.run()), asyncio.create_task(core.commands.serve("usb0", driver.send))]
             for n in range(ROUNDS):
-                await until(lambda: keeper.status.is_up)
+                await soon(lambda: keeper.status.is_up)
                 await one_round(chance, core, keeper, plug, device)
                 plug.plug(elsewhere=bool(n % 2))
-            await until(lambda: keeper.status.is_up)
+            await soon(lambda: keeper.status.is_up)
             await device.introduce_itself()
             await all_settled(core, device)
             for task in tasks:
