@@ -70,7 +70,7 @@ def test_with_no_probe_nothing_is_opened(tmp_path: Path) -> None:
 
 def test_a_port_of_the_running_gateway_is_named_and_left_alone(tmp_path: Path) -> None:
     with Line(tmp_path / "line") as line, Gateway(tmp_path / "gateway", config_of(line.link)) as gateway:
-        line.wait_open()
+        until_sync(lambda: b"describe" in line.received(), what="the gateway has asked its own question")
         before = line.received()
         port = one_port("--port", line.link, "--config", gateway.path)
         assert line.received() == before
