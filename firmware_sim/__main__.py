@@ -243,7 +243,10 @@ def _life_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="JSON lines, CSV, a time-stamped capture, or plain lines"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="of `hearthgate record`, JSON lines, CSV, a time-stamped capture, or plain lines",
     )
     _link_argument(parser)
     parser.add_argument(

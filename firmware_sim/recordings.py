@@ -1,7 +1,8 @@
 """Recorded files as lines to send, each with the time at which it was recorded. Pure but for reading the file.
 
 JSON lines are sent as they are; a CSV row becomes a JSON object of its columns; of a capture (`HH:MM:SS.ffffff` with or without
-a date, a tab, the line) the line is sent; anything else is sent line by line.
+a date, a tab, the line) the line is sent; of a recording of `hearthgate record` what came from the device is sent, chunk by chunk, byte
+for byte; anything else is sent line by line.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from pathlib import Path
 
 from firmware_sim.errors import SimulatorError, UsageError
 
-FORMS = ("json", "csv", "capture", "lines")
+FORMS = ("json", "csv", "capture", "recording", "lines")
 
 _CAPTURED = re.compile(rb"((?:\d{4}-\d\d-\d\d[T ])?)(\d\d):(\d\d):(\d\d(?:\.\d+)?)\t([^\r\n]*)\r?\n?")
+_RECORDING = b"# hearthgate recording "
+_CHUNK = re.compile(rb"(\d+\.\d+)\t([<>])\t((?:[^\\\t\r\n]|\\[nrt\\]|\\x[0-9a-f]{2})*)\r?\n?")
+_ESCAPE = re.compile(rb"\\(?:x(..)|(.))")
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\"}
 _JSON_TIME = re.compile(rb'"time"\s*:\s*(?:"([^"]*)"|(-?\d+(?:\.\d+)?))')
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -61,6 +66,9 @@ class Recording:
     def __iter__(self) -> Iterator[Line]:
         self.skipped = 0
         with self.path.open("rb") as file:
+            if self.form == "recording":
+                yield from self._chunks(file)
+                return
             for line in self._lines(file):
                 yield Line(_ended(line.data, self.line_end), line.at_s)
 
@@ -82,6 +90,15 @@ class Recording:
             day_s = _time_s(date.decode().rstrip("T ")) or 0.0
             at_s = day_s + int(hours) * 3600 + int(minutes) * 60 + float(seconds)
             yield Line(line + (self.line_end or b"\r\n"), at_s)
+
+    def _chunks(self, file: Iterable[bytes]) -> Iterator[Line]:
+        for text in file:
+            if text.startswith(b"#") or not text.strip():
+                continue
+            if (match := _CHUNK.fullmatch(text)) is None:
+                self.skipped += 1
+            elif match[2] == b"<":
+                yield Line(_ESCAPE.sub(_unescaped, match[3]), float(match[1]))
 
     def _rows(self, file: Iterable[bytes]) -> Iterator[Line]:
         texts = (text.decode("utf-8-sig", "replace") for text in file)
@@ -127,6 +144,8 @@ def open_recording(
     recording = Recording(path, form or _guess(first), columns or {}, line_end)
     if recording.columns and recording.form != "csv":
         raise UsageError(f"{path}: is no CSV file and has no columns for --map", "leave --map out")
+    if recording.form == "recording" and line_end is not None:
+        raise UsageError(f"{path}: holds bytes, which are sent as they are", "leave --line-end out")
     next(iter(recording), None)
     return recording
 
@@ -220,7 +239,13 @@ def _ended(data: bytes, line_end: bytes | None) -> bytes:
     return data if data.endswith(b"\n") else data + b"\n"
 
 
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return _ESCAPED[match[2]] if match[2] else bytes.fromhex(match[1].decode())
+
+
 def _guess(first: bytes) -> str:
+    if first.startswith(_RECORDING):
+        return "recording"
     if first.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return "json"
     if _CAPTURED.fullmatch(first):

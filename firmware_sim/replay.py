@@ -23,7 +23,7 @@ class Account:
     """What was done.
 
     Attributes:
-        lines: handed over, as far as the faults left something of them.
+        lines: handed over (of a recording of bytes: its chunks), as far as the faults left something of them.
         bytes: of them.
         seconds: from the first to the last, waits for a reader left out.
         skipped: rows of the file that could not be used.

@@ -3,20 +3,19 @@
 import argparse
 import asyncio
 import logging
-import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 import gateway
-from gateway.core.errors import ConfigError, Fault, GatewayError
+from gateway.commands.token import add_token
+from gateway.core.errors import ConfigError, GatewayError
+from gateway.ops.owner import become_owner
 
 if TYPE_CHECKING:
     from gateway.config.schema import Config
-    from gateway.core.registry import Registry
+    from gateway.drivers.options import DriverOptions
 
 log = logging.getLogger(__name__)
 
@@ -62,28 +61,10 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield error
 
 
-class DriverOptions(Mapping[str, type[msgspec.Struct]]):
-    """The options of each driver by its name; a driver is imported only when somebody asks for it."""
-
-    def __getitem__(self, name: str) -> type[msgspec.Struct]:
-        from gateway.drivers.find import driver_names, find_driver
-
-        if name not in driver_names():
-            raise KeyError(name)
-        return find_driver(name).Options
-
-    def __iter__(self) -> Iterator[str]:
-        from gateway.drivers.find import driver_names
-
-        return iter(driver_names())
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-
 def _run(chosen: argparse.Namespace) -> int:
     from gateway.app import BROKEN, App
     from gateway.config.load import parse, read_text
+    from gateway.drivers.options import DriverOptions
     from gateway.ops.logs import set_up_logging
 
     set_up_logging(chosen.log_level)
@@ -103,7 +84,7 @@ def _run(chosen: argparse.Namespace) -> int:
         config = _last_good(chosen.config, error, options)
         notes.append((BROKEN, f"the last good one runs instead; first fault: {error.faults[0]}"))
         text = ""
-    _become_owner(Path(config.gateway.state_dir))
+    become_owner(Path(config.gateway.state_dir))
     app = App(config, reload, notes)
     if text:
         app.on_ready = lambda: _keep_good(text, config)
@@ -143,6 +124,7 @@ def _last_good(path: Path, error: ConfigError, options: "DriverOptions") -> "Con
 
 def _check(chosen: argparse.Namespace) -> int:
     from gateway.config.load import load
+    from gateway.drivers.options import DriverOptions
 
     config = load(chosen.file, DriverOptions())
     links = ", ".join(f"{name} ({link.driver})" for name, link in config.links.items()) or "no link"
@@ -161,66 +143,23 @@ def _demo(chosen: argparse.Namespace) -> int:
     return asyncio.run(run())
 
 
-def _token_create(chosen: argparse.Namespace) -> int:
-    registry = _registry(chosen)
-    _, secret = asyncio.run(registry.create_token(chosen.name, chosen.scope))
-    registry.close()
-    print(secret)
-    return 0
-
-
-def _token_list(chosen: argparse.Namespace) -> int:
-    registry = _registry(chosen)
-    for token in registry.tokens():
-        print(f"{token.name:<24} {','.join(token.scopes):<20} {token.created}  {token.id}")
-    registry.close()
-    return 0
-
-
-def _token_revoke(chosen: argparse.Namespace) -> int:
-    registry = _registry(chosen)
-    token = asyncio.run(registry.revoke(chosen.name))
-    registry.close()
-    print(f"revoked: {token.name} ({','.join(token.scopes)})")
-    return 0
-
-
 def _watch(chosen: argparse.Namespace) -> int:
     from gateway.watch import read_token, watch
 
     return asyncio.run(watch(chosen.url, read_token(chosen.token_file)))
 
 
-def _registry(chosen: argparse.Namespace) -> "Registry":
-    """The registry of the configured state directory, opened as the directory's owner."""
-    from gateway.config.load import load
-    from gateway.core.clock import Clock
-    from gateway.core.core import open_registry
+def _links(chosen: argparse.Namespace) -> int:
+    from gateway.commands.links import links
 
-    state_dir = Path(load(chosen.config, DriverOptions()).gateway.state_dir)
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # a token may be wanted before the first run
-    except OSError as error:
-        what, mend = f"{state_dir} cannot be made: {error.strerror}", "choose a folder that this user may write"
-        raise ConfigError([Fault(str(chosen.config), None, "gateway.state_dir", what, mend)]) from error
-    clock = Clock()
-    _become_owner(state_dir)
-    return open_registry(state_dir, clock)
+    default = DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+    return links(chosen.config or default, port=chosen.port, probes=not chosen.no_probe, as_json=chosen.json)
 
 
-def _become_owner(state_dir: Path) -> None:
-    """Run as root, acts as the owner of the state directory: the service must be able to read what is written there."""
-    import pwd
+def _record(chosen: argparse.Namespace) -> int:
+    from gateway.commands.record import record
 
-    if os.geteuid() != 0 or not state_dir.is_dir() or state_dir.stat().st_uid == 0:
-        return
-    owner = state_dir.stat()
-    try:
-        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)  # dialout and gpio, for the lines
-    except KeyError:
-        os.setgroups([])
-    os.setgid(owner.st_gid)
-    os.setuid(owner.st_uid)
+    return record(chosen.config, chosen.link, out=chosen.out, seconds=chosen.seconds)
 
 
 def _run_loop(work: Coroutine[Any, Any, None]) -> None:
@@ -265,24 +204,24 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1, help="another seed is another house (default 1)")
     demo.set_defaults(command=_demo)
 
-    token = commands.add_parser("token", help="make, list and revoke the tokens by which clients are known")
-    tokens = token.add_subparsers(metavar="COMMAND", required=True)
-    create = tokens.add_parser("create", help="make one; it is printed this once, alone on stdout")
-    create.add_argument("name", metavar="NAME")
-    create.add_argument(
-        "--scope",
-        required=True,
-        type=_scopes,
-        help="read (see), control (commands), admin (subscriptions, tokens); several with commas",
+    add_token(commands, _config_argument)
+    links = commands.add_parser(
+        "links", help="what is plugged in, who uses it, what it seems to be, and its config lines"
     )
-    create.set_defaults(command=_token_create)
-    listing = tokens.add_parser("list", help="name, scopes and age of each; never the secret")
-    listing.set_defaults(command=_token_list)
-    revoke = tokens.add_parser("revoke", help="end one; a running gateway knows within a second")
-    revoke.add_argument("name", metavar="NAME")
-    revoke.set_defaults(command=_token_revoke)
-    for sub in (create, listing, revoke):
-        _config_argument(sub)
+    links.add_argument("--port", metavar="PATH", help="only this one: a path, or usb:VID:PID[:serial]")
+    links.add_argument("--no-probe", action="store_true", help="open nothing and ask nobody")
+    links.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    links.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_CONFIG}, if there is one")
+    links.set_defaults(command=_links)
+
+    record = commands.add_parser(
+        "record", help="write down the raw bytes of a link with their times; `firmware-sim replay` plays them"
+    )
+    record.add_argument("link", metavar="LINK", help="its name in the configuration")
+    record.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: stdout)")
+    record.add_argument("--seconds", type=_seconds, metavar="N", help="end after N seconds (default: at Ctrl-C)")
+    _config_argument(record)
+    record.set_defaults(command=_record)
 
     watch = commands.add_parser("watch", help="print changes as they come")
     watch.add_argument(
@@ -293,14 +232,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _scopes(text: str) -> list[str]:
-    from gateway.core.registry import SCOPES
-
-    scopes = [scope.strip() for scope in text.split(",")]
-    for scope in scopes:
-        if scope not in SCOPES:
-            raise argparse.ArgumentTypeError(f"{scope!r} is not a scope; the scopes are read, control and admin")
-    return scopes
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
 
 
 def _config_argument(parser: argparse.ArgumentParser) -> None:

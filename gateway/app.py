@@ -22,11 +22,22 @@ from gateway.core.errors import ConfigError, GatewayError, JournalDamaged
 from gateway.core.registry import REFRESH_S, Registry
 from gateway.drivers.find import find_driver
 from gateway.links.keeper import Keeper
-from gateway.making import delays_of, fixed_of, make_mqtt, make_sender, make_webhooks, open_core_of
+from gateway.links.tap import Tap
+from gateway.making import (
+    delays_of,
+    fixed_of,
+    has_bytes,
+    make_mqtt,
+    make_sender,
+    make_webhooks,
+    open_core_of,
+    recorded_of,
+)
 from gateway.ops.file_watch import FileWatch, watching
 from gateway.ops.health import Health
 from gateway.ops.notify import Notifier, Watchdog
 from gateway.ops.occupancy import occupied
+from gateway.ops.record_socket import RecordSocket, Source
 from gateway.outlets.http.server import HttpOutlet
 
 if TYPE_CHECKING:
@@ -218,6 +229,7 @@ class Life:
     async def _open_outlets(self) -> None:
         config, core = self._config, self._core
         self._keepers: dict[str, Keeper[Any]] = {}
+        self._taps: dict[str, Tap] = {}
         self._mqtt: Mqtt | None = None
         self._webhooks = make_webhooks(config, core, self._registry)
         await self._webhooks.open()
@@ -252,6 +264,8 @@ class Life:
         self._rooms.start("registry", _follow(self._registry))
         self._rooms.start("webhooks", self._webhooks.run())
         self._start_mqtt()
+        state_dir = Path(self._config.gateway.state_dir)
+        self._rooms.start("record", RecordSocket(state_dir, self._recordable).run())
         for link, config in self._config.links.items():
             self._start_link(link, config)
         watchdog = Watchdog(self._app.notifier)
@@ -264,10 +278,18 @@ class Life:
         core = self._core
         intake = core.intake(link, simulated=config.simulated)
         driver = find_driver(config.driver)(link, config.options, intake)
-        keeper = Keeper(link, driver.opener(), driver.session, intake.link_up, intake.link_down)
+        tap = self._taps.setdefault(link, Tap())  # a recording goes on over a reload
+        keeper = Keeper(link, driver.opener(), driver.session, intake.link_up, intake.link_down, tap=tap)
         self._keepers[link] = keeper
         self._rooms.start(f"link:{link}", keeper.run())
         self._rooms.start(f"commands:{link}", core.commands.serve(link, driver.send))
+
+    def _recordable(self) -> dict[str, Source]:
+        config = self._config
+        return {
+            link: Source(recorded_of(config, link), self._taps[link].heard_by, has_bytes(config, link))
+            for link in self._keepers
+        }
 
     def _start_mqtt(self) -> None:
         if self._config.mqtt is not None:

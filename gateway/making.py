@@ -11,6 +11,7 @@ from gateway.core.core import Core, Settings, open_core
 from gateway.core.errors import ConfigError, JournalDamaged
 from gateway.core.registry import Registry
 from gateway.core.things import RuleBook, ThingRule
+from gateway.ops.record_format import Recorded
 from gateway.outlets.webhooks import Fixed, HttpSender, Policy, Rules, Webhooks
 
 if TYPE_CHECKING:
@@ -114,3 +115,15 @@ def _fixed_one(wanted: SubscriptionConfig) -> Fixed:
         batch=wanted.batch,
         fault=fault,
     )
+
+
+def recorded_of(config: Config, link: str) -> Recorded:
+    """The head of a link's recording."""
+    options = config.links[link].options
+    port = str(getattr(options, "port", ""))
+    return Recorded(link, config.links[link].driver, port, None if "://" in port else getattr(options, "baud", None))
+
+
+def has_bytes(config: Config, link: str) -> bool:
+    """Whether its driver speaks on a port; pins and files have none."""
+    return hasattr(config.links[link].options, "opener")

@@ -15,7 +15,7 @@ from gateway.core.errors import LinkError, ProtocolError
 from gateway.core.intake import Intake
 from gateway.core.things import Description, PropertyDescription
 from gateway.core.values import Scalar, make_id
-from gateway.drivers.base import Driver
+from gateway.drivers.base import Driver, Probe
 from gateway.drivers.candidates import Candidates
 from gateway.drivers.codecs.jsonlines import (
     Ack,
@@ -47,6 +47,10 @@ _ASKED_AT = frozenset({1, 10, 100, 1000})
 """A thing that has not described itself is asked to at these of its lines: an answer may be lost to noise."""
 
 
+_SHOWN_AT_MOST = 4
+"""Names of fields that tell a person what a sketch is about."""
+
+
 class JsonLinesOptions(SerialOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The keys below `[links.X]`."""
 
@@ -67,10 +71,26 @@ class JsonLinesOptions(SerialOptions, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(f"thing: {error}") from error
 
 
+def _known_by(heard: bytes) -> str | None:
+    """What whole lines of JSON say of who writes them. A line that gives our question back is an echo and no device."""
+    said = LineDecoder("optional", first_may_be_partial=True).feed(heard)
+    for message in said:
+        if isinstance(message, Describe):
+            about = " ".join(word for word in (message.model, message.firmware) if word)
+            return f"{message.thing} ({about})" if about else f"{message.thing}, a device of our dialect"
+        if isinstance(message, Values):
+            return f"{message.thing}, a device of our dialect"
+        if isinstance(message, Fields) and message.fields and "get" not in message.fields:
+            names = ", ".join(list(message.fields)[:_SHOWN_AT_MOST])
+            return f"JSON lines: {names}"
+    return None
+
+
 class JsonLines(Driver[Port]):
     """Reads lines, and writes commands of our dialect."""
 
     Options: ClassVar = JsonLinesOptions
+    probes: ClassVar = (Probe(115200, encode_get_describe(), _known_by),)
 
     def __init__(self, link: str, options: JsonLinesOptions, intake: Intake) -> None:
         super().__init__(link, options, intake)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from gateway.core.errors import LinkError
 from gateway.links.base import WRITE_TIMEOUT_S, say
+from gateway.links.tap import Tap
 from gateway.links.threads import finish
 
 _CHUNK = 16 * 1024
@@ -26,6 +27,7 @@ class FdPort:
 
     def __init__(self, fd: int, where: str, release: Callable[[int], None] = os.close) -> None:
         self.where = where
+        self.tap = Tap()
         self._fd = fd
         self._release = release
         self._loop = asyncio.get_running_loop()
@@ -73,11 +75,15 @@ class FdPort:
                 if self._lost:
                     raise LinkError(self.where, self._lost)
                 try:
-                    rest = rest[os.write(self._fd, rest) :]
+                    written = os.write(self._fd, rest)
                 except (BlockingIOError, InterruptedError):
                     await self._writable()
                 except OSError as error:
                     self._lose(f"lost ({say(error)})")
+                else:
+                    for hear in self.tap.hearers:
+                        hear(">", bytes(rest[:written]))
+                    rest = rest[written:]
 
     async def close(self) -> None:
         if self._is_closed:
@@ -98,6 +104,8 @@ class FdPort:
         if not data:  # ready, but nothing to read: how an unplugged adapter and a closed connection look
             self._lose("unplugged, or closed by the other end")
             return
+        for tell in self.tap.hearers:
+            tell("<", data)
         if (hear := self._hear) is not None:
             try:
                 if hear(data):

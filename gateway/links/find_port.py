@@ -1,14 +1,16 @@
-"""Which serial ports there are, which of them is meant, and who holds one. Reads /dev, /sys and /proc; may block a little."""
+"""Which serial ports there are, and which of them is meant. Reads /dev and /sys; may block a little."""
 
 import glob
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from gateway.core.errors import LinkError
 
-_PATTERNS = ("/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyAMA*", "/dev/ttyS[0-9]", "/dev/rfcomm*")
+_PATTERNS = ("/dev/ttyUSB*", "/dev/ttyACM*", "/dev/ttyAMA*", "/dev/ttyS*", "/dev/rfcomm*")
 _BY_ID = "/dev/serial/by-id/"
+_BY_PATH = "/dev/serial/by-path/"
 _USB = re.compile(r"usb:([0-9A-Fa-f]{1,4}):([0-9A-Fa-f]{1,4})(?::(.+))?")
 _NAMED_AT_MOST = 8
 
@@ -42,56 +44,49 @@ def find_usb(port: str) -> str:
         if (info.vid, info.pid) == (vid, pid) and (serial_number is None or info.serial_number == serial_number)
     ]
     if not found:
-        there = ", ".join(
-            f"usb:{i.vid:04x}:{i.pid:04x}:{i.serial_number} ({i.device})" for i in adapters[:_NAMED_AT_MOST]
-        )
+        there = ", ".join(f"{usb_name(i)} ({i.device})" for i in adapters[:_NAMED_AT_MOST])
         raise LinkError(port, "no such adapter", f"plug it in; adapters there now: {there or 'none'}")
     if len(found) > 1:
-        several = ", ".join(f"usb:{vid:04x}:{pid:04x}:{i.serial_number} ({i.device})" for i in found)
-        raise LinkError(port, f"{len(found)} adapters answer to it", f"name one by its serial number: {several}")
+        several = ", ".join(_unlike_others(info, found) for info in found)
+        raise LinkError(port, f"{len(found)} adapters answer to it", f"name one of them: {several}")
     return str(found[0].device)
+
+
+def usb_name(info: Any) -> str:
+    """How pyserial's description of an adapter is written as a port: `usb:VID:PID[:serial]`."""
+    serial_number = f":{info.serial_number}" if info.serial_number else ""
+    return f"usb:{info.vid:04x}:{info.pid:04x}{serial_number}"
+
+
+def stable_names() -> dict[str, str]:
+    """The names below /dev/serial that outlive a replugging, by the device they lead to: by-id before by-path."""
+    found: dict[str, str] = {}
+    for folder in (_BY_ID, _BY_PATH):
+        for name in sorted(glob.glob(folder + "*")):
+            found.setdefault(os.path.realpath(name), name)
+    return found
+
+
+def serial_paths() -> list[str]:
+    """The devices that can be serial ports; those without hardware behind are left out."""
+    paths = sorted(path for pattern in _PATTERNS for path in glob.glob(pattern))
+    return [path for path in paths if not _is_unused_uart(path)]
 
 
 def ports_there() -> str:
     """The ports of this machine for a message: by their stable names where they have one."""
-    stable = sorted(glob.glob(_BY_ID + "*"))
-    named = {os.path.realpath(path) for path in stable}
-    others = sorted(path for pattern in _PATTERNS for path in glob.glob(pattern) if os.path.realpath(path) not in named)
-    ports = stable + [path for path in others if not _is_unused_uart(path)]
+    stable = stable_names()
+    ports = sorted(stable.values()) + [path for path in serial_paths() if os.path.realpath(path) not in stable]
     more = ", and more" if len(ports) > _NAMED_AT_MOST else ""
     return ", ".join(ports[:_NAMED_AT_MOST]) + more if ports else "none"
 
 
-def holder_of(path: str) -> str:
-    """The other process that has this device open, such as `picocom (pid 4711)`; empty when none can be seen."""
-    device = os.path.realpath(path)
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and _has_open(process, device):
-            name = "this gateway itself, by another link" if int(process.name) == os.getpid() else _name_of(process)
-            return f"{name} (pid {process.name})"
-    return ""
-
-
-def _has_open(process: Path, device: str) -> bool:
-    try:
-        with os.scandir(process / "fd") as descriptors:
-            return any(_target(entry) == device for entry in descriptors)
-    except OSError:  # of another user, or ended meanwhile
-        return False
-
-
-def _target(entry: os.DirEntry[str]) -> str:
-    try:
-        return os.readlink(entry.path)
-    except OSError:
-        return ""
-
-
-def _name_of(process: Path) -> str:
-    try:
-        return (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return "a process"
+def _unlike_others(info: Any, others: list[Any]) -> str:
+    """What names this adapter alone: cheap ones have no serial number, or share it; then only their place tells them apart."""
+    names = [usb_name(one) for one in others]
+    if info.serial_number and names.count(usb_name(info)) == 1:
+        return f"{usb_name(info)} ({info.device})"
+    return stable_names().get(os.path.realpath(info.device), str(info.device))
 
 
 def _is_unused_uart(path: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from gateway.core.errors import GatewayError, LinkError
 from gateway.links.base import Line, Opener
+from gateway.links.tap import Tap, Tapped
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Keeper(Generic[LineT]):
         session: speaks on the line until it is lost (any `GatewayError`, or it returns) or cancelled.
         on_up: called when the line is open, before its session.
         on_down: called with the reason once when it is lost, or when the very first attempt fails; not when the keeper is cancelled.
+        tap: where the bytes of all its lines can be heard.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Keeper(Generic[LineT]):
         max_s: float = 2.0,
         steady_s: float = 5.0,
         wall_s: Callable[[], float] = time.time,
+        tap: Tap | None = None,
     ) -> None:
         self._link = link
         self._opener = opener
@@ -83,6 +86,7 @@ class Keeper(Generic[LineT]):
         self._wall_s = wall_s
         self.backoff = Backoff(first_s, max_s)
         self._down_since_s: float | None = None
+        self.tap = tap or Tap()
         self.status = LinkStatus(is_up=False, since_s=wall_s(), reason="opening")
 
     async def run(self) -> None:
@@ -102,6 +106,9 @@ class Keeper(Generic[LineT]):
 
     async def _speak(self, line: LineT) -> None:
         started_s = time.monotonic()
+        opened: object = line
+        if isinstance(opened, Tapped):
+            opened.tap = self.tap
         try:
             self._opened()
             await self._session(line)
@@ -121,6 +128,7 @@ class Keeper(Generic[LineT]):
             log.info("link %s: open at %s", self._link, self._opener.where)
         self._down_since_s = None
         self.status = LinkStatus(is_up=True, since_s=self._wall_s(), reason="", opens=self.status.opens + 1)
+        self.tap.note(f"open at {self._opener.where}")
         self._on_up()
 
     def _failed(self, error: GatewayError) -> None:
@@ -136,4 +144,5 @@ class Keeper(Generic[LineT]):
         log.warning("link %s: %s", self._link, error)
         self._down_since_s = time.monotonic()
         status.is_up, status.since_s = False, self._wall_s()
+        self.tap.note(f"down: {reason}")
         self._on_down(reason)

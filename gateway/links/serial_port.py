@@ -15,7 +15,8 @@ from collections.abc import Callable
 from gateway.core.errors import LinkError
 from gateway.links.base import Port
 from gateway.links.fd_port import FdPort
-from gateway.links.find_port import find_usb, holder_of, ports_there
+from gateway.links.find_port import find_usb, ports_there
+from gateway.links.holders import holder_of
 from gateway.links.threads import finish
 
 _ABSENT = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO}

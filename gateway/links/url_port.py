@@ -10,6 +10,7 @@ import serial
 
 from gateway.core.errors import LinkError
 from gateway.links.base import WRITE_TIMEOUT_S
+from gateway.links.tap import Tap
 from gateway.links.threads import finish
 
 _READ_TIMEOUT_S = 0.5
@@ -46,6 +47,7 @@ class UrlPort:
 
     def __init__(self, device: serial.SerialBase, where: str) -> None:
         self.where = where
+        self.tap = Tap()
         self._device = device
         self._is_closed = False
         self._reading: asyncio.Future[bytes] | None = None
@@ -63,6 +65,8 @@ class UrlPort:
             await asyncio.wait([self._reading])
             done, self._reading = self._reading, None
             data = done.result()
+        for hear in self.tap.hearers:
+            hear("<", data)
         return data
 
     async def listen(self, hear: Callable[[bytes], bool]) -> None:
@@ -72,6 +76,8 @@ class UrlPort:
     async def write(self, data: bytes) -> None:
         async with self._writing:
             await finish(lambda: self._write_all(data))
+        for hear in self.tap.hearers:
+            hear(">", data)
 
     async def close(self) -> None:
         if self._is_closed:

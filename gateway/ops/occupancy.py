@@ -47,3 +47,20 @@ def _pid_in(lock: int) -> str:
     with suppress(ValueError):
         return str(int(os.pread(lock, 20, 0)))
     return ""
+
+
+def is_occupied(state_dir: Path) -> bool:
+    """Whether a gateway works there, as far as can be told; what cannot be looked at is taken for occupied. Writes nothing."""
+    try:
+        lock = os.open(state_dir / LOCK_FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

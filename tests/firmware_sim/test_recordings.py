@@ -179,3 +179,18 @@ def test_a_defective_clock_does_not_stretch_an_evening(recorded: Recorded) -> No
 def span_s(recording: object) -> float:
     timeline = Timeline()
     return max(timeline.at(line.at_s) for line in recording)  # type: ignore[attr-defined]
+
+
+def test_a_recording_of_bytes_is_what_the_device_said(tmp_path: Path) -> None:
+    """Chunks as they came, not lines; the other direction, words and spoilt rows are left out."""
+    path = tmp_path / "a.rec"
+    path.write_bytes(
+        b"# hearthgate recording 1\n# link: usb0\n0.500000\t<\ta\\x00\\\\n\n0.600000\t>\task\\n\n# 0.7 down: gone\n"
+        b"1.250000\t<\tb\\r\\n\\tc\nspoilt\n1.300000\t<\tbad\\q\n"
+    )
+    recording = open_recording(path)
+    assert recording.form == "recording"
+    assert list(recording) == [Line(b"a\x00\\n", 0.5), Line(b"b\r\n\tc", 1.25)]
+    assert recording.skipped == 2
+    with pytest.raises(UsageError, match="--line-end"):
+        open_recording(path, line_end=b"\n")
