@@ -199,8 +199,8 @@ async def test_recorded_reads_through_the_driver(core: Core, tmp_path: Path) -> 
     good = []
     for at in range(0, len(lines), 2):
         (folder / "w1_slave").write_text("".join(lines[at : at + 2]))
-        await house.driver._look(line)  # type: ignore[arg-type]
-        await house.driver._round(line)  # type: ignore[arg-type]
+        await house.driver._look(line)
+        await house.driver._round(line)
         await asyncio.sleep(0.02)
         good.append(house.state("flow")[1:3])
     assert dict(core.sources.lines) == {("w1", "accepted", ""): 2, ("w1", "dropped", "silent"): 6}
