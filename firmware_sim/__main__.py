@@ -90,6 +90,7 @@ async def _house(chosen: argparse.Namespace) -> int:
             return
         for name, path in layout["links"].items():
             _say(f"{name:8} {path}")
+        _say(f"{ONEWIRE:8} {layout['onewire']}")
         for name, where in layout.get("pins", {}).items():
             _say(f"pins     {name} {where}")
 

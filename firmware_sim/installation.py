@@ -14,6 +14,7 @@ from firmware_sim.errors import SimulatorError
 from firmware_sim.faults import NO_FAULTS, FaultPlan, Faults
 from firmware_sim.house import House
 from firmware_sim.kinds import KINDS, Settings
+from firmware_sim.onewire_tree import OneWireTree, house_chips
 from firmware_sim.pins import PinsDaemon
 from firmware_sim.station import Station, seconds_from_now
 from firmware_sim.wire import Wire
@@ -28,6 +29,8 @@ LINES = {
     "remotes": "rflink",
 }
 """The links in the directory, and the kind of device behind each."""
+ONEWIRE_DIRECTORY = "w1"
+"""Where the 1-Wire bus is shown, as the kernel does below /sys/bus/w1/devices."""
 INPUT_PINS = {"door": 17, "motion": 27, "button": 22, "window": 24}
 RELAY_PIN = 23
 ACTIVE_LEVEL = {"door": 1, "window": 1, "motion": 1, "button": 0}
@@ -58,6 +61,13 @@ class Installation:
     def __post_init__(self) -> None:
         self.house = House(self.seed, speed=self.speed, start_hour=self.start_hour)
         self.stations = {name: self._station(name, kind) for name, kind in LINES.items()}
+        self.onewire = OneWireTree(
+            self.directory / ONEWIRE_DIRECTORY,
+            house_chips(self.house),
+            period_s=self.period_s,
+            seed=self.seed,
+            advance=lambda _: self.house.advance(self.now_s()),
+        )
         self.pins: PinsDaemon | None = None
 
     async def run(self, on_ready: Callable[[dict[str, Any]], None] = lambda layout: None) -> None:
@@ -80,6 +90,7 @@ class Installation:
             async with asyncio.TaskGroup() as tasks:
                 for name, station in self.stations.items():
                     tasks.create_task(station.run(), name=f"station {name}")
+                tasks.create_task(self.onewire.run(), name="1-Wire")
                 if self.pins is not None:
                     tasks.create_task(self._move_pins(self.pins), name="pins")
                 await asyncio.sleep(0)  # each station plugs its wire in before it waits for the first time
@@ -87,10 +98,12 @@ class Installation:
                     on_ready(self.layout())
 
     def layout(self) -> dict[str, Any]:
-        """Where everything is: `{"links": {name: path}, "drivers": {name: driver}, "pins": {"host", "port", name: pin}}`."""
+        """Where everything is, as JSON: `links` (paths by name), `drivers` (by the same names), `onewire` (a path), and `pins` (`host`, `port`,
+        and numbers by name)."""
         found: dict[str, Any] = {
             "links": {name: str(self.directory / name) for name in LINES},
             "drivers": {name: KINDS[kind].driver for name, kind in LINES.items()},
+            "onewire": str(self.onewire.root),
         }
         if self.pins is not None:
             found["pins"] = {"host": self.pins.host, "port": self.pins.port, **INPUT_PINS, "relay": RELAY_PIN}

@@ -36,6 +36,14 @@ log = logging.getLogger(__name__)
 _NAMES = {"opentherm": ('boiler = "otgw-boiler"', 'thermostat = "otgw-thermostat"')}
 """Of what the house has twice: the boiler also speaks for itself on another line."""
 
+_PIPES = {
+    "28-000006b67845": "flow-pipe",
+    "28-000008a260c3": "outside",
+    "22-000001b4337c": "bath-wall",
+    "10-0008021dad2e": "attic-roof",
+}
+"""Where the thermometers of the 1-Wire bus are."""
+
 
 class Demo:
     """One run.
@@ -152,6 +160,8 @@ class Demo:
             driver = layout["drivers"][name]
             lines.append(f'[links.{name}]\ndriver = "{driver}"\nport = "{path}"\nsimulated = true')
             lines.extend(_NAMES.get(driver, ()))
+        lines.append(f'[links.w1]\ndriver = "onewire"\nroot = "{layout["onewire"]}"\nperiod_s = 2\nsimulated = true')
+        lines.append("sensors = { " + ", ".join(f'"{id}" = "{name}"' for id, name in _PIPES.items()) + " }")
         if pins := layout.get("pins"):
             lines.append('[links.pins]\ndriver = "gpio"\nfactory = "pigpio"\nsimulated = true')
             lines.append(f'daemon = "{pins["host"]}:{pins["port"]}"')

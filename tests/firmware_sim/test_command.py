@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import serial
 
-from firmware_sim.installation import LINES
+from firmware_sim.installation import LINES, ONEWIRE_DIRECTORY
 from tests.firmware_sim.conftest import reading
 from tests.support.simulator import Simulator
 from tests.support.wait import until_sync
@@ -67,7 +67,7 @@ def test_wrong_use_is_told_in_words(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_well_and_takes_its_links_along(tmp_path: Path, number: signal.Signals) -> None:
     with Simulator("house", "--dir", tmp_path / "house") as simulator:
-        assert set(os.listdir(tmp_path / "house")) == set(LINES)
+        assert set(os.listdir(tmp_path / "house")) == {*LINES, ONEWIRE_DIRECTORY}
         simulator.process.send_signal(number)
         assert simulator.wait() == 0
         assert simulator.stderr == ""
@@ -150,7 +150,7 @@ def test_the_pins_need_no_stdin(tmp_path: Path, stdin: str) -> None:
 
 def test_a_house_without_pins(tmp_path: Path) -> None:
     with Simulator("house", "--dir", tmp_path, "--no-pins") as simulator:
-        assert set(simulator.layout) == {"links", "drivers"}
+        assert set(simulator.layout) == {"links", "drivers", "onewire"}
 
 
 def test_an_idle_house_needs_next_to_no_cpu(tmp_path: Path) -> None:
