@@ -98,8 +98,8 @@ class Installation:
                     on_ready(self.layout())
 
     def layout(self) -> dict[str, Any]:
-        """Where everything is, as JSON: `links` (paths by name), `drivers` (by the same names), `onewire` (a path), and `pins` (`host`, `port`,
-        and numbers by name)."""
+        """Where everything is, as JSON: `links` (paths by name), `drivers` (by the same names), `onewire` (a path), and `pins`: `host`,
+        `port`, and numbers by name."""
         found: dict[str, Any] = {
             "links": {name: str(self.directory / name) for name in LINES},
             "drivers": {name: KINDS[kind].driver for name, kind in LINES.items()},
