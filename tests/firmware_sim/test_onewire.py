@@ -16,8 +16,8 @@ from tests.support.simulator import Simulator
 
 os.environ["W1THERMSENSOR_NO_KERNEL_MODULE"] = "1"  # else importing it loads the kernel's modules
 
-from w1thermsensor import Sensor, W1ThermSensor  # noqa: E402
-from w1thermsensor.errors import ResetValueError, SensorNotReadyError  # noqa: E402
+from w1thermsensor import Sensor, W1ThermSensor
+from w1thermsensor.errors import ResetValueError, SensorNotReadyError
 
 _VALUES_C = (-55.0, -10.125, -0.0625, 0.0, 0.5, 18.4375, 25.0625, 84.9375, 125.0)
 

@@ -42,7 +42,7 @@ class Row:
     property: str
     values: tuple[float, ...]
     ask: Callable[[Path], float | None]
-    faults: str = "unplug=0.3@2"
+    faults: str = "unplug=0.3@4"
     more: tuple[str, ...] = ("--period", "0.2")
 
 
@@ -65,7 +65,7 @@ ROWS = [
         'driver = "jsonlines"\nport = "{port}"\n',
         "hall",
         "setpoint",
-        tuple(5 + step / 2 for step in range(0, 51)),
+        tuple(5 + step / 2 for step in range(51)),
         ask_dialect,
     ),
 ]
@@ -108,7 +108,7 @@ def cut_thermostat(row: Row, folder: Path, seed: int) -> Account:
         with Simulator("device", row.kind, "--link", port, *more):
             with Gateway(folder / "gateway", config) as gateway:
                 asked = _Asked(row, gateway, asker)
-                until_sync(lambda: gateway.metric("hearthgate_mqtt_connected") == 1, 20, "the broker is there")
+                until_sync(lambda: ": connected with MQTT" in gateway.log, 20, "the broker is there")
                 for number in range(COMMANDS):
                     asked.send(dice.choice(row.values), over_http=number % 2 == 0)
                     if dice.random() < 0.7:  # the others are superseded, or meet the cut together
