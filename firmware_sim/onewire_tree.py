@@ -115,6 +115,7 @@ class OneWireTree:
         self._period_s, self._faults, self._advance, self._has_bulk = period_s, faults or {}, advance, has_bulk
         self._dice = random.Random(f"onewire/{seed}")
         self._now_s = seconds_from_now()
+        self._said_bits: dict[str, int] = {}
 
     # -- by hand -----------------------------------------------------------------------------------------------------
 
@@ -179,10 +180,12 @@ class OneWireTree:
         """The files of one chip say what a read would give now."""
         if not chip.is_thermometer:
             return
+        self._heed(chip)
         text = chip.read(is_shorted=self.is_shorted)
         self._put(text, chip, "w1_slave")
         self._put(text.rpartition("t=")[2] if "YES" in text else "", chip, "temperature")
         self._put(f"{chip.bits}\n", chip, "resolution")
+        self._said_bits[chip.name] = chip.bits
         self._put(f"{CONVERSION_S[chip.bits] * 1000:.0f}\n", chip, "conv_time")
 
     # -- running -----------------------------------------------------------------------------------------------------
@@ -209,9 +212,9 @@ class OneWireTree:
     async def _measure(self) -> None:
         while True:
             await asyncio.sleep(self._period_s)
-            spoil = self._faults.get("crc")
-            for chip in self.chips.values():
-                chip.to_spoil = int(spoil is not None and self._dice.random() < spoil.amount)
+            if (spoil := self._faults.get("crc")) is not None:
+                for chip in self.chips.values():
+                    chip.to_spoil = int(self._dice.random() < spoil.amount)
             self.convert()
 
     async def _listen(self) -> None:
@@ -226,9 +229,7 @@ class OneWireTree:
                 self.convert()
                 self._say_bulk("1")
             for chip in self.chips.values():
-                wanted = self._read(chip.name, "resolution").strip()
-                if wanted in ("9", "10", "11", "12") and int(wanted) != chip.bits:
-                    chip.bits = int(wanted)
+                self._heed(chip)
 
     async def _fail(self, name: str, fault: BusFault) -> None:
         while True:
@@ -271,6 +272,7 @@ class OneWireTree:
         if chip.is_thermometer:
             (folder / "ext_power").write_text("1\n")
             (folder / "alarms").write_text(f"{ALARMS_C[1]} {ALARMS_C[0]}\n")
+        self._said_bits.pop(chip.name, None)
         self.say(chip)
         (self.root / chip.name).symlink_to(Path(MASTER) / chip.name)
 
@@ -283,6 +285,12 @@ class OneWireTree:
     def _say_bulk(self, state: str) -> None:
         if self._has_bulk and not self.is_gone:
             _replace(self.root / MASTER / "therm_bulk_read", f"{state}\n")
+
+    def _heed(self, chip: Chip) -> None:
+        """Takes the resolution that somebody else than us has written."""
+        wanted = self._read(chip.name, "resolution").strip()
+        if wanted in ("9", "10", "11", "12") and int(wanted) != self._said_bits.get(chip.name):
+            chip.bits = self._said_bits[chip.name] = int(wanted)
 
     def _put(self, text: str, chip: Chip, file: str) -> None:
         if not self.is_gone:

@@ -74,7 +74,7 @@ class House:
 
 @pytest.fixture
 async def core(tmp_path: Path) -> AsyncIterator[Core]:
-    core = open_core(tmp_path / "state", Settings(commit_gap_s=0), RuleBook(), Clock())
+    core = open_core(tmp_path, Settings(commit_gap_s=0), RuleBook(), Clock())
     core.start(["w1"])
     yield core
     await core.close()
