@@ -315,7 +315,8 @@ class Commands:
     def _await_answer(self, open: _Open, otherwise: str) -> None:
         if open.timer:
             open.timer.cancel()
-        due_s = self._clock.mono_s() + self._answer_timeout_s
+        within_s = open.definition.answer_within_s or self._answer_timeout_s
+        due_s = self._clock.mono_s() + within_s
         open.timer = self._clock.call_at(due_s, lambda: self._unanswered(open, otherwise))
 
     def _unanswered(self, open: _Open, reason: str) -> None:

@@ -194,7 +194,15 @@ OVERRIDE = Part("setpoint_override", "f8.8", "°C", "setpoint")
 _STATUS = _flags(
     0,
     *("fault", "ch_active", "dhw_active", "flame", "cooling_active", "ch2_active", "diagnostic", "electricity_active"),
-    *("ch_enabled", "dhw_enabled", "cooling_enabled", "outside_compensation", "ch2_enabled", "summer_mode", "dhw_blocked"),
+    *(
+        "ch_enabled",
+        "dhw_enabled",
+        "cooling_enabled",
+        "outside_compensation",
+        "ch2_enabled",
+        "summer_mode",
+        "dhw_blocked",
+    ),
 )
 _VENT_STATUS = _flags(
     0,
@@ -274,10 +282,19 @@ _ALL = (
     DataId(70, "R", _VENT_STATUS, is_status=True),
     DataId(71, "W", _bytes("", "vent_setpoint"), kept=True),
     DataId(
-        72, "R", (*_flags(8, "vent_service", "vent_exhaust_fault", "vent_inlet_fault", "vent_frost"), *_bytes("", "vent_fault_code"))
+        72,
+        "R",
+        (
+            *_flags(8, "vent_service", "vent_exhaust_fault", "vent_inlet_fault", "vent_frost"),
+            *_bytes("", "vent_fault_code"),
+        ),
     ),
     DataId(73, "R", _count("vent_diagnostic_code")),
-    DataId(74, "R", (*_flags(8, "vent_system_type", "vent_has_bypass", "vent_speed_control"), *_bytes("", "vent_member_id"))),
+    DataId(
+        74,
+        "R",
+        (*_flags(8, "vent_system_type", "vent_has_bypass", "vent_speed_control"), *_bytes("", "vent_member_id")),
+    ),
     DataId(75, "R", (Part("vent_opentherm_version", "f8.8"),)),
     DataId(76, "R", _bytes("vent_product_type", "vent_product_version")),
     DataId(77, "R", (Part("ventilation", "u8.low", "%"),)),
@@ -303,7 +320,12 @@ _ALL = (
     DataId(98, "W", _bytes("rf_sensor", "rf_sensor_status")),
     DataId(99, "RW", _bytes("dhw_mode", "heating_modes")),
     DataId(100, "R", _flags(0, "manual_override_priority", "program_override_priority")),
-    DataId(101, "R", (*_flags(0, "solar_fault"), *_flags(8, "solar_mode_0", "solar_mode_1", "solar_mode_2")), is_status=True),
+    DataId(
+        101,
+        "R",
+        (*_flags(0, "solar_fault"), *_flags(8, "solar_mode_0", "solar_mode_1", "solar_mode_2")),
+        is_status=True,
+    ),
     DataId(102, "R", _bytes("solar_fault_flags", "solar_fault_code")),
     DataId(103, "R", (*_flags(8, "solar_system_type"), *_bytes("", "solar_member_id"))),
     DataId(104, "R", _bytes("solar_product_type", "solar_product_version")),
