@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from firmware_sim.devices.base import Firmware, Thing
 from firmware_sim.devices.dialect import DialectFirmware, SketchFirmware
+from firmware_sim.devices.otgw import OtgwFirmware
 from firmware_sim.devices.room_sensor import RoomSensor
 from firmware_sim.devices.switches import Contact, MotionDetector, Relay
 from firmware_sim.house import House
@@ -86,6 +87,10 @@ def _relay(house: House, settings: Settings) -> Firmware:
     return _dialect(house, [Relay("lamp", house.switch_lamp)], settings)
 
 
+def _otgw(house: House, settings: Settings) -> Firmware:
+    return OtgwFirmware(house, period_s=settings.period_s / 2)
+
+
 KINDS: dict[str, Kind] = {
     "thermostat": Kind("the hall's thermostat: setpoint and mode can be set; checksums", _thermostat),
     "boiler": Kind("the boiler: flow temperature, flame, modulation; checksums", _boiler),
@@ -95,4 +100,5 @@ KINDS: dict[str, Kind] = {
     "contact": Kind("the front door's contact", _contact),
     "motion": Kind("the hall's motion detector", _motion),
     "relay": Kind("a relay with the living room's lamp on it", _relay),
+    "otgw": Kind("an OpenTherm Gateway between the hall's thermostat and the boiler; 9600 baud", _otgw),
 }

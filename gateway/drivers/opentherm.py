@@ -136,17 +136,21 @@ class OpenTherm(Driver[Port]):
         """Listens; asks the gateway who it is and how it is set, and watches who has fallen silent."""
         self._begin(asyncio.get_running_loop().time())
         self._port = line
-        tending = asyncio.create_task(self._tend(), name=f"{self.link}: tend")
+        works = {
+            asyncio.create_task(self._listen(line), name=f"{self.link}: listen"),
+            asyncio.create_task(self._tend(), name=f"{self.link}: tend"),
+        }
         try:
-            while True:
-                await line.listen(self._hear)
-                if tending.done():
-                    tending.result()  # the line was lost while it wrote
-                await self.intake.room()
+            ended, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            for work in ended:
+                work.result()
         finally:
             self._port = None
-            tending.cancel()
-            await asyncio.gather(tending, return_exceptions=True)
+            if self._asked is not None:
+                self._asked.answered.set()  # by nothing: its line is lost
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
 
     async def send(self, command: Command) -> None:
         setting = self._settings.get((command.thing, command.name))
@@ -164,6 +168,11 @@ class OpenTherm(Driver[Port]):
         if setting.is_temporary:
             self._keep(setting, value, float(command.value) > 0)
         self.intake.ack(command.id)
+
+    async def _listen(self, line: Port) -> None:
+        while True:
+            await line.listen(self._hear)
+            await self.intake.room()
 
     # -- what is true only as long as the line is up ---------------------------------------------------------------------
 
@@ -190,25 +199,28 @@ class OpenTherm(Driver[Port]):
             LinkError: there is no line, or it was lost.
         """
         async with self._turn:
-            answer = None
+            port, answer = self._port, None
             for _ in range(1 + repeats):
-                answer = await self._ask_once(code, value)
+                answer = await self._ask_once(port, code, value)
                 if answer is not None and answer not in _REPEAT_ON:
                     break
             return answer
 
-    async def _ask_once(self, code: str, value: str) -> str | None:
-        if self._port is None:
+    async def _ask_once(self, port: Port | None, code: str, value: str) -> str | None:
+        """Never on another line than the one that it began on: what that one lost has failed already."""
+        if port is None or self._port is not port:
             raise LinkError(self._options.port, "is not open")
         asked = self._asked = _Asked((code, value), asyncio.Event(), [])
         try:
-            await self._port.write(encode_command(code, value))
+            await port.write(encode_command(code, value))
             async with asyncio.timeout(self._options.reply_timeout_s):
                 await asked.answered.wait()
         except TimeoutError:
             return None
         finally:
             self._asked = None
+        if not asked.answers:
+            raise LinkError(self._options.port, "was lost before the gateway answered")
         return asked.answers[0]
 
     def _answer(self, value: str) -> None:
@@ -339,9 +351,7 @@ class OpenTherm(Driver[Port]):
         version = firmware(reply)
         if version is not None:
             self._describe("gateway", {}, version)
-        if self._asked is not None and reply.value in ERRORS and reply.code == self._asked.sent[0]:
-            self._answer(reply.value)
-        elif self._asked is not None and is_answer(self._asked.sent, reply):
+        if self._asked is not None and is_answer(self._asked.sent, reply):
             self._answer(reply.value)
         values: dict[str, Scalar] = reported(reply)
         if values:

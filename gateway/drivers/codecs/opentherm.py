@@ -72,7 +72,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class BusError:
-    """`Error 01` to `Error 04`: what the gateway could not receive (01, 02: thermostat's or boiler's side, 03, 04: both silent, or noise)."""
+    """`Error 01` to `Error 04`: what the gateway could not receive from the bus."""
 
     number: int
 

@@ -4,11 +4,11 @@ Source: otgw.tclcode.com/firmware.html. A reply to a command repeats the value t
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from gateway.core.things import PropertyDescription
 from gateway.core.values import Scalar
-from gateway.drivers.codecs.opentherm import Reply
+from gateway.drivers.codecs.opentherm import ERRORS, Reply
 from gateway.drivers.codecs.opentherm_ids import Speaker
 
 BUS_S = 120.0
@@ -98,7 +98,7 @@ def is_answer(sent: tuple[str, str], reply: Reply) -> bool:
     if reply.code != code:
         return False
     if code == "PR":
-        return reply.value.startswith(f"{value}=")
+        return reply.value.startswith(f"{value}=") or reply.value in ERRORS
     there, here = _number(reply.value), _number(value)
     return there is None or here is None or abs(there - here) < 0.06
 
