@@ -1,8 +1,8 @@
 """An OpenTherm Gateway with the house's thermostat on one side and its boiler on the other, on a serial line of 9600 baud.
 
-Written from the gateway's firmware page (otgw.tclcode.com/firmware.html), the OpenTherm specification 2.2 and what firmware 6.6 was seen to
-print. The thermostat asks one thing at a time; of each exchange the gateway prints the request (`T`), what it made of it (`R`), the boiler's
-answer (`B`), and what it made of that (`A`).
+Written from the gateway's firmware page (otgw.tclcode.com/firmware.html), the OpenTherm specification 2.2 and what firmware 6.6 was seen
+to print. The thermostat asks one thing at a time; of each exchange the gateway prints the request (`T`), what it made of it (`R`), the
+boiler's answer (`B`), and what it made of that (`A`).
 """
 
 from __future__ import annotations
