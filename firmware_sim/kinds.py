@@ -105,7 +105,7 @@ def _mysensors(house: House, settings: Settings) -> Firmware:
 
 
 def _otgw(house: House, settings: Settings) -> Firmware:
-    return OtgwFirmware(house, period_s=settings.period_s)
+    return OtgwFirmware(house, period_s=settings.period_s / 2)
 
 
 def _rflink(house: House, settings: Settings) -> Firmware:
@@ -127,7 +127,7 @@ KINDS: dict[str, Kind] = {
         resets_on_open=True,
         driver="mysensors",
     ),
-    "otgw": Kind("an OpenTherm Gateway between the thermostat and the boiler", _otgw, driver="opentherm"),
+    "otgw": Kind("an OpenTherm Gateway between the hall's thermostat and the boiler; 9600 baud", _otgw, driver="opentherm"),
     "rflink": Kind(
         "an RFLink gateway that hears two sensors and a remote control, and switches the lamp", _rflink, driver="rflink"
     ),

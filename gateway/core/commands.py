@@ -160,8 +160,8 @@ class Commands:
             if open.link == link and open.phase == "sent":
                 self._settle(open, "failed", f"the line was lost: {reason}")
 
-    def acked(self, id: str, report_within_s: float | None = None) -> None:
-        """The device has accepted it: the outcome where nothing reads back, else a report decides, which may take so long."""
+    def acked(self, id: str) -> None:
+        """The device has accepted it: the outcome where nothing reads back, else a report decides."""
         open = self._open.get(id)
         if open is None or open.phase != "sent":
             return
@@ -169,8 +169,6 @@ class Commands:
         # Nothing has come since: an old value says nothing, unless it is the very one that was asked for.
         if open.reported is None and (open.before is None or _is_same(open.command.value, open.before)):
             self._settle(open, "confirmed")
-        elif report_within_s is not None:
-            self._await_answer(open, "the device did not answer", report_within_s)
 
     def refused(self, id: str, error: str) -> None:
         """The device has refused it."""
@@ -314,10 +312,10 @@ class Commands:
         except TimeoutError:
             self._settle(open, "failed", "it could not be written to the line in time")
 
-    def _await_answer(self, open: _Open, otherwise: str, within_s: float | None = None) -> None:
+    def _await_answer(self, open: _Open, otherwise: str) -> None:
         if open.timer:
             open.timer.cancel()
-        due_s = self._clock.mono_s() + (self._answer_timeout_s if within_s is None else within_s)
+        due_s = self._clock.mono_s() + (open.definition.answer_within_s or self._answer_timeout_s)
         open.timer = self._clock.call_at(due_s, lambda: self._unanswered(open, otherwise))
 
     def _unanswered(self, open: _Open, reason: str) -> None:

@@ -22,7 +22,7 @@ class Intake:
     def __init__(self, sources: Sources, link: str, *, simulated: bool = False, memory: Memory | None = None) -> None:
         self.link = link
         self.memory = memory or Memory(None, link)
-        self.on_ack: Callable[[str, float | None], None] = lambda id, within_s: None
+        self.on_ack: Callable[[str], None] = lambda id: None
         self.on_nak: Callable[[str, str], None] = lambda id, error: None
         self._sources = sources
         self._live: Literal["good", "simulated"] = "simulated" if simulated else "good"
@@ -84,10 +84,9 @@ class Intake:
         """The bus behind the open line is silent, or broken. Which things that takes away, the driver says."""
         self._sources.bus(self.link, reason)
 
-    def ack(self, command: str, *, report_within_s: float | None = None) -> None:
-        """The device has accepted the command of this id. `report_within_s`: how long its report of the new value may take, if longer than
-        an answer."""
-        self.on_ack(command, report_within_s)
+    def ack(self, command: str) -> None:
+        """The device has accepted the command of this id."""
+        self.on_ack(command)
 
     def nak(self, command: str, error: str) -> None:
         """The device has refused the command of this id."""

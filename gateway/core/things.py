@@ -23,6 +23,7 @@ class PropertyDescription(msgspec.Struct, frozen=True, omit_defaults=True, renam
 
     `unit` as Home Assistant spells it; `values` are the words of an enum; `precision` is how many decimals are worth showing. A reading
     outside of `plausible` is bad, as is one that moves faster than `max_rate` (the unit, per minute) until a second one agrees.
+    `answer_within_s`: how long the device may take to report what it was told, where that is longer than usual.
     """
 
     type: PropertyType | None = None
@@ -36,6 +37,7 @@ class PropertyDescription(msgspec.Struct, frozen=True, omit_defaults=True, renam
     values: tuple[str, ...] | None = None
     plausible: tuple[float, float] | None = None
     max_rate: float | None = None
+    answer_within_s: float | None = None
 
 
 class Description(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -167,6 +169,7 @@ def define(
     if known["type"] not in ("boolean", "string", "enum"):
         known["unit"] = known["unit"] or unit
     known["class_"] = known["class_"] or class_
+    known["answer_within_s"] = said.answer_within_s
     known["writable"] = said.writable if rule.writable is None else rule.writable
     return PropertyDescription(**known)
 

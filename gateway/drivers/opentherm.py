@@ -1,318 +1,383 @@
-"""`opentherm`: a boiler and its thermostat, overheard and steered by an OpenTherm Gateway on a serial line.
+"""`opentherm`: an OpenTherm Gateway between a room thermostat and a boiler.
 
-Three things: the boiler says what it answers, the thermostat what it writes, and the gateway between them what it does itself. What it asks
-or answers in their place (R and A frames) is nobody's reading, but for the override of the room setpoint, which is its own. A value that
-has no sensor (7FFF), an invalid one, and one that the boiler does not know are no readings.
+Three things: the boiler, the thermostat, and the gateway itself, each with its own availability. What is believed of whom is said in
+`codecs/opentherm_ids.py`. Every received line is counted once; the reason of an accepted one tells what it was if it brought no reading
+that we know: `unknown-id`.
 
-The bus may be silent although the line is up: then thermostat and boiler are offline, and the gateway is not.
+The room setpoint: what is reported is what the thermostat writes (id 16). A command overrides it through the gateway (`TT` until the
+thermostat's next switching time, or `TC`), which answers id 9 with it; the thermostat takes it in its own time, or never, if it is one
+that does not ask for id 9. So the gateway's `TT: 21.00` only acknowledges, and the command is confirmed when the thermostat says so.
 """
 
 import asyncio
 import logging
-import re
-import time
-from collections import Counter
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 from gateway.core.commands import Command
 from gateway.core.errors import LinkError
 from gateway.core.intake import Intake
 from gateway.core.things import Description, PropertyDescription
-from gateway.core.values import Scalar
+from gateway.core.values import Scalar, make_id
 from gateway.drivers.base import Driver, Probe
-from gateway.drivers.codecs import opentherm_ids as ids
 from gateway.drivers.codecs.opentherm import (
-    DATA_INVALID,
-    READ_ACK,
-    READ_DATA,
-    UNKNOWN_ID,
-    WRITE_ACK,
-    WRITE_DATA,
-    BusFault,
-    Dropped,
+    ERRORS,
+    Banner,
+    BusError,
+    Failure,
     Frame,
-    Greeting,
+    Line,
     LineDecoder,
-    Message,
-    Refused,
+    Refusal,
     Reply,
     encode_command,
-    parse,
+)
+from gateway.drivers.codecs.opentherm_ids import IDS, Said, Speaker, said
+from gateway.drivers.codecs.opentherm_settings import (
+    BY_PROPERTY,
+    OVERRIDE,
+    QUESTIONS,
+    SETPOINT,
+    SETTINGS,
+    Setting,
+    encode_value,
+    firmware,
+    is_answer,
+    reported,
 )
 from gateway.drivers.serial_options import SerialOptions
 from gateway.links.base import Opener, Port
 
 log = logging.getLogger(__name__)
 
-ANSWER_S, TRIES = 1.0, 3
-"""The firmware answers a command within a few frames; one that was lost to noise is said again."""
-
-FOLLOW_S = 90.0
-"""A thermostat takes an override over with one of its next rounds, and says so in the one after that."""
-
-_STATUS, _OVERRIDE = 0, 9
-_BOILER_KEEPS = frozenset({1, 7, 8, 14, 56, 57, 58})
-"""Ids that a boiler is told and holds: its acknowledgement says what it has taken. Of others it acknowledges what it does not use."""
-
-_REFUSALS = {
-    "NG": "the gateway does not know this command",
-    "SE": "the gateway could not read the command",
-    "BV": "the gateway does not take this value",
-    "OR": "the value is out of the gateway's range",
-    "NS": "the gateway has no room for it",
-    "NF": "the gateway has nothing of that kind",
-    "OE": "the gateway was overrun; it lost a part of the command",
-}
+_REPEAT_ON = frozenset({"NG", "SE", "OE"})
+"""What noise on the line may have made of a command that was right."""
+_REFRESH_S = 30.0
+"""The gateway gives a control setpoint back to the thermostat when it was not repeated for a minute."""
 
 
-class _Settable:
-    """A property that a command of the gateway sets."""
-
-    def __init__(self, command: str, description: PropertyDescription) -> None:
-        self.command, self.description = command, description
-
-    def spell(self, value: Scalar) -> str:
-        return _HOT_WATER[value] if isinstance(value, str) else f"{float(value):.2f}"
-
-
-_HOT_WATER = {"auto": "A", "on": "1", "off": "0"}
-_ROOM = PropertyDescription(type="number", unit="°C", class_="setpoint", writable=True, min=5, max=30, step=0.5)
-_WATER = PropertyDescription(type="number", unit="°C", class_="setpoint", writable=True, min=20, max=80, step=1)
-_SETPOINT = _Settable("TT", _ROOM)
-_OF_BOILER = {"dhw_setpoint": _Settable("SW", _WATER), "max_ch_setpoint": _Settable("SH", _WATER)}
-_OF_GATEWAY = {
-    "hot_water": _Settable("HW", PropertyDescription(type="enum", values=tuple(_HOT_WATER), writable=True)),
-}
-
-
-def _seems(heard: bytes) -> str | None:
-    for line in re.split(rb"[\r\n]+", heard):
-        message = parse(line)
-        if isinstance(message, Reply) and message.text.startswith("A=OpenTherm Gateway"):
-            return message.text[2:]
-    frames = sum(isinstance(parse(line), Frame) for line in re.split(rb"[\r\n]+", heard))
-    return "OpenTherm Gateway" if frames >= 2 else None
+def knows(heard: bytes) -> str | None:
+    """For `hearthgate links`: two frames with the right parity, or the gateway's name."""
+    lines = LineDecoder().feed(heard)
+    for line in lines:
+        if isinstance(line, Reply) and firmware(line) is not None:
+            return f"OpenTherm Gateway {firmware(line)}"
+        if isinstance(line, Banner):
+            return f"OpenTherm Gateway {line.firmware}"
+    return "OpenTherm Gateway" if sum(isinstance(line, Frame) for line in lines) >= 2 else None
 
 
 class OpenThermOptions(SerialOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The keys below `[links.X]`."""
 
     baud: int = 9600
+    """bits per second; the gateway knows no other"""
     boiler: str = "boiler"
-    """what the boiler is called"""
+    """the name of the boiler's thing"""
     thermostat: str = "thermostat"
-    """what the thermostat is called"""
+    """the name of the thermostat's thing"""
     gateway: str = "otgw"
-    """what the gateway between them is called"""
+    """the name of the gateway's own thing"""
+    override: Literal["temporary", "constant"] = "temporary"
+    """whether the thermostat's programme may change a setpoint that was commanded, at its next switching time"""
     silent_after_s: float = 10.0
-    """who says nothing on the bus for so long is not there; each of them speaks once a second"""
+    """boiler or thermostat is offline when it has said nothing for so long, and the bus is down when both have"""
+    reply_timeout_s: float = 0.9
+    """a command that the gateway has not answered within this time is repeated"""
+    repeats: int = 3
+    """how often at most"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len({self.boiler, self.thermostat, self.gateway}) < 3:
-            raise ValueError("boiler: boiler, thermostat and gateway need names of their own; change one of them")
-        if not 2 <= self.silent_after_s <= 3600:
-            raise ValueError(f"silent_after_s: {self.silent_after_s:g} is out of range; choose 2 to 3600")
+        names = [make_id(name) for name in (self.boiler, self.thermostat, self.gateway)]
+        if len(set(names)) < 3 or not all((self.boiler, self.thermostat, self.gateway)):
+            raise ValueError("boiler, thermostat, gateway: these are three things; give each a name of its own")
+        if not 2 <= self.silent_after_s <= 600:
+            raise ValueError(f"silent_after_s: {self.silent_after_s} is out of range; choose 2 to 600")
+        if not 0.1 <= self.reply_timeout_s <= 5:
+            raise ValueError(f"reply_timeout_s: {self.reply_timeout_s} is out of range; choose 0.1 to 5")
+        if not 0 <= self.repeats <= 10:
+            raise ValueError(f"repeats: {self.repeats} is out of range; choose 0 to 10")
+
+
+class _Asked(NamedTuple):
+    """The command that is under way, and what was answered."""
+
+    sent: tuple[str, str]
+    answered: asyncio.Event
+    answers: list[str]
 
 
 class OpenTherm(Driver[Port]):
-    """Listens to the bus, and gives the gateway its commands one at a time."""
+    """Listens to the bus through the gateway, and tells the gateway what to change on it."""
 
     Options: ClassVar = OpenThermOptions
-    probes: ClassVar = (Probe(9600, b"PR=A\r", _seems),)
+    probes: ClassVar[tuple[Probe, ...]] = (Probe(9600, b"PR=A\r\n", knows, 3.0),)
 
     def __init__(self, link: str, options: OpenThermOptions, intake: Intake) -> None:
         super().__init__(link, options, intake)
         self._options = options
+        self._names: dict[Speaker, str] = {
+            "boiler": options.boiler,
+            "thermostat": options.thermostat,
+            "gateway": options.gateway,
+        }
+        self._settings = {(make_id(self._names[who]), name): setting for (who, name), setting in BY_PROPERTY.items()}
+        self._errors = dict.fromkeys(range(1, 5), 0)
         self._port: Port | None = None
         self._turn = asyncio.Lock()
-        self._asked: tuple[str, asyncio.Future[Reply | Refused]] | None = None
-        self._described: set[tuple[str, str]] = set()
-        self._faults: Counter[int] = Counter()
-        self._heard_s: dict[str, float] = {}
-        self._settable = {
-            (options.thermostat, "setpoint"): _SETPOINT,
-            **{(options.boiler, name): one for name, one in _OF_BOILER.items()},
-            **{(options.gateway, name): one for name, one in _OF_GATEWAY.items()},
-        }
+        self._asked: _Asked | None = None
+        self._described: set[tuple[Speaker, str]] = set()
+        self._begin(0.0)
 
     def opener(self) -> Opener[Port]:
         return self._options.opener()
 
     async def session(self, line: Port) -> None:
-        self._decoder = LineDecoder(first_may_be_partial=True)
-        self._described.clear()
-        self._heard_s = {}
-        self._begun_s = time.monotonic()
+        """Listens; asks the gateway who it is and how it is set, and watches who has fallen silent."""
+        self._begin(asyncio.get_running_loop().time())
         self._port = line
-        tasks = [asyncio.create_task(work) for work in (self._introduce(), self._watch())]
+        works = {
+            asyncio.create_task(self._listen(line), name=f"{self.link}: listen"),
+            asyncio.create_task(self._tend(), name=f"{self.link}: tend"),
+        }
         try:
-            while True:
-                await line.listen(self._hear)
-                if self.intake.is_full:
-                    await self.intake.room()
+            ended, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            for work in ended:
+                work.result()
         finally:
             self._port = None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._asked is not None:
+                self._asked.answered.set()  # by nothing: its line is lost
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
 
     async def send(self, command: Command) -> None:
-        settable = self._settable.get((command.thing, command.name))
-        if settable is None:
-            self.intake.nak(command.id, "the gateway has no command for it")
+        setting = self._settings.get((command.thing, command.name))
+        if setting is None:
+            self.intake.nak(command.id, "the gateway has no command for this property")
             return
-        answer = await self._ask(settable.command, settable.spell(command.value))
+        code = "TC" if setting.code == "TT" and self._options.override == "constant" else setting.code
+        value = encode_value(setting, command.value)
+        answer = await self._ask(code, value, self._options.repeats)
         if answer is None:
-            self.intake.nak(command.id, f"the gateway did not answer {settable.command}")
-        elif isinstance(answer, Refused):
-            self.intake.nak(command.id, _REFUSALS[answer.code])
-        elif settable in _OF_GATEWAY.values():
-            self.intake.ack(command.id)
-            self._report(command.thing, [(command.name, command.value)])
+            return  # unanswered: the command fails by its own time
+        if answer in ERRORS:
+            self.intake.nak(command.id, f"the gateway says {answer} ({ERRORS[answer]})")
+            return
+        if setting.is_temporary:
+            self._keep(setting, value, float(command.value) > 0)
+        self.intake.ack(command.id)
+
+    async def _listen(self, line: Port) -> None:
+        while True:
+            await line.listen(self._hear)
+            await self.intake.room()
+
+    # -- what is true only as long as the line is up ---------------------------------------------------------------------
+
+    def _begin(self, now_s: float) -> None:
+        self._decoder = LineDecoder()
+        self._heard_s: dict[str, float] = {"T": now_s, "B": now_s, "": now_s}
+        self._online: set[Speaker] = set()
+        self._is_bus_up: bool | None = None
+        self._to_ask = list(QUESTIONS)
+        self._kept: dict[str, str] = {}
+
+    def _keep(self, setting: Setting, value: str, is_on: bool) -> None:
+        if is_on:
+            self._kept[setting.code] = value
         else:
-            self.intake.ack(command.id, report_within_s=FOLLOW_S)
+            self._kept.pop(setting.code, None)
 
-    # -- asking the gateway ------------------------------------------------------------------------------------------
+    # -- commands: one in flight -----------------------------------------------------------------------------------------
 
-    async def _introduce(self) -> None:
-        """Frames, rather than summaries, are wanted; and who is it?"""
-        try:
-            await self._ask("PS", "0")
-            answer = await self._ask("PR", "A")
-            hot_water = await self._ask("PR", "W")
-        except LinkError:
-            return  # whoever listens has it too
-        name = self._options.gateway
-        if isinstance(answer, Reply):
-            model, _, firmware = answer.text.removeprefix("A=").rpartition(" ")
-            self.intake.describe(name, Description(model=model or "OpenTherm Gateway", firmware=firmware or None))
-        properties = {name: one.description for name, one in _OF_GATEWAY.items()}
-        self.intake.describe(name, Description(properties=properties))
-        words = {letter: word for word, letter in _HOT_WATER.items()}
-        if isinstance(hot_water, Reply) and (word := words.get(hot_water.text.removeprefix("W="))):
-            self._report(name, [("hot_water", word)])
-
-    async def _ask(self, command: str, value: str) -> Reply | Refused | None:
-        """The answer to a command; None when there is none, however often it is said.
+    async def _ask(self, code: str, value: str, repeats: int) -> str | None:
+        """The gateway's answer to a command, which may be an error; None: it did not answer.
 
         Raises:
-            LinkError: the line is lost.
+            LinkError: there is no line, or it was lost.
         """
         async with self._turn:
-            for _ in range(TRIES):
-                if self._port is None:
-                    raise LinkError(self._options.port, "is not open")
-                future: asyncio.Future[Reply | Refused] = asyncio.get_running_loop().create_future()
-                self._asked = command, future
-                try:
-                    await self._port.write(encode_command(command, value))
-                    async with asyncio.timeout(ANSWER_S):
-                        return await future
-                except TimeoutError:
-                    continue
-                finally:
-                    self._asked = None
-        return None
+            port, answer = self._port, None
+            for _ in range(1 + repeats):
+                answer = await self._ask_once(port, code, value)
+                if answer is not None and answer not in _REPEAT_ON:
+                    break
+            return answer
 
-    def _answered(self, message: Reply | Refused) -> None:
-        if self._asked is None:
-            return
-        command, future = self._asked
-        if not future.done() and (isinstance(message, Refused) or message.command == command):
-            future.set_result(message)
+    async def _ask_once(self, port: Port | None, code: str, value: str) -> str | None:
+        """Never on another line than the one that it began on: what that one lost has failed already."""
+        if port is None or self._port is not port:
+            raise LinkError(self._options.port, "is not open")
+        asked = self._asked = _Asked((code, value), asyncio.Event(), [])
+        try:
+            await port.write(encode_command(code, value))
+            async with asyncio.timeout(self._options.reply_timeout_s):
+                await asked.answered.wait()
+        except TimeoutError:
+            return None
+        finally:
+            self._asked = None
+        if not asked.answers:
+            raise LinkError(self._options.port, "was lost before the gateway answered")
+        return asked.answers[0]
 
-    # -- listening ---------------------------------------------------------------------------------------------------
+    def _answer(self, value: str) -> None:
+        if self._asked is not None and not self._asked.answers:
+            self._asked.answers.append(value)
+            self._asked.answered.set()
 
-    def _hear(self, data: bytes) -> bool:
-        for message in self._decoder.feed(data):
-            self._take(message)
-        return not self.intake.is_full
+    async def _tend(self) -> None:
+        """Once a second: questions that are open, commands that have to be repeated, and who is silent."""
+        loop = asyncio.get_running_loop()
+        refresh_s = loop.time() + _REFRESH_S
+        while True:
+            if self._to_ask:
+                await self._ask(*self._to_ask.pop(0), 0)
+                continue
+            await asyncio.sleep(1)
+            now_s = loop.time()
+            self._look_for_silence(now_s)
+            if now_s >= refresh_s:
+                refresh_s = now_s + _REFRESH_S
+                self._to_ask += self._kept.items()
+            if now_s - self._heard_s[""] > self._options.silent_after_s and not self._to_ask:
+                await self._see_whether_it_answers()
 
-    def _take(self, message: Message) -> None:
-        if isinstance(message, Dropped):
-            self.intake.line("dropped", message.reason)
-            return
-        match message:
-            case Frame():
-                self._take_frame(message)
-            case Reply() | Refused():
-                self.intake.line("accepted", "reply")
-                self._answered(message)
-            case BusFault(code):
-                self.intake.line("accepted", f"error-{code:02}")
-                self._faults[code] += 1
-                self._report(self._options.gateway, [(f"error_{code:02}", self._faults[code])])
-            case Greeting(text):
-                self.intake.line("accepted", "text")
-                log.debug("link %s: the gateway says %r", self.link, text)
-        self.intake.thing_online(self._options.gateway)
-
-    def _take_frame(self, frame: Frame) -> None:
-        self.intake.line("accepted", self._label(frame))
-        options = self._options
-        if frame.by == "T":
-            self._is_there(options.thermostat)
-            if frame.type == WRITE_DATA or (frame.type, frame.id) == (READ_DATA, _STATUS):
-                self._read(options.thermostat, ids.THERMOSTAT, frame)
-        elif frame.by == "B":
-            self._is_there(options.boiler)
-            if frame.type == READ_ACK or (frame.type == WRITE_ACK and frame.id in _BOILER_KEEPS):
-                self._read(options.boiler, ids.BOILER, frame)
-        elif frame.by == "A" and frame.id == _OVERRIDE and frame.type == READ_ACK:
-            self._report(options.gateway, [("setpoint_override", frame.value / 256)])
-
-    @staticmethod
-    def _label(frame: Frame) -> str:
-        if frame.id not in ids.KNOWN:
-            return "unknown-id"
-        return {DATA_INVALID: "data-invalid", UNKNOWN_ID: "unknown-to-boiler"}.get(frame.type, "")
-
-    def _read(self, thing: str, table: dict[int, tuple[ids.Field, ...]], frame: Frame) -> None:
-        fields = table.get(frame.id, ())
-        readings = list(ids.read(fields, frame.value))
-        new = [field for field in fields if (thing, field.name) not in self._described]
-        if new and readings:
-            self._described |= {(thing, field.name) for field in new}
-            self.intake.describe(
-                thing, Description(properties={field.name: self._define(thing, field) for field in new})
-            )
-        self._report(thing, readings)
-
-    def _define(self, thing: str, field: ids.Field) -> PropertyDescription:
-        settable = self._settable.get((thing, field.name))
-        if settable is not None:
-            return settable.description
-        is_bit = field.form[0] in "hl" and field.form[1:].isdigit()
-        kinds = {"f8.8": "number", "time": "string", "date": "string"}
-        return PropertyDescription(
-            type="boolean" if is_bit else kinds.get(field.form, "integer"),  # type: ignore[arg-type]
-            unit=field.unit,
-            class_=field.class_,
-        )
-
-    def _report(self, thing: str, readings: list[tuple[str, Scalar]]) -> None:
-        if readings:
-            self.intake.report(thing, dict(readings))
+    async def _see_whether_it_answers(self) -> None:
+        if await self._ask("PR", "A", self._options.repeats) is None:
+            self._lose("gateway", "the gateway does not answer")
 
     # -- who is there ------------------------------------------------------------------------------------------------
 
-    def _is_there(self, thing: str) -> None:
-        if thing not in self._heard_s:
-            self.intake.bus_up()
-        self._heard_s[thing] = time.monotonic()
+    def _look_for_silence(self, now_s: float) -> None:
+        limit_s = self._options.silent_after_s
+        silent: dict[Speaker, bool] = {
+            "thermostat": now_s - self._heard_s["T"] > limit_s,
+            "boiler": now_s - self._heard_s["B"] > limit_s,
+        }
+        if all(silent.values()):
+            reason = f"no OpenTherm message for {limit_s:g} s"
+            if self._is_bus_up is not False:
+                self._is_bus_up = False
+                self.intake.bus_down(reason)
+        for who, is_silent in silent.items():
+            if is_silent:
+                reason = (
+                    "the bus is silent" if all(silent.values()) else f"the {who} has said nothing for {limit_s:g} s"
+                )
+                self._lose(who, reason)
+
+    def _lose(self, who: Speaker, reason: str) -> None:
+        if who in self._online:
+            self._online.discard(who)
+            self.intake.thing_offline(self._names[who], reason)
+
+    def _meet(self, who: Speaker) -> None:
+        """It was heard. What can be set is described at once; what it reports, when it does."""
+        thing = self._names[who]
+        if who in self._online and self.intake.knows(thing):
+            return
+        self._online.add(who)
+        self._described = {known for known in self._described if known[0] != who}
+        self._describe(who, {s.name: s.description for s in SETTINGS if s.speaker == who})
         self.intake.thing_online(thing)
 
-    async def _watch(self) -> None:
-        """Says who has fallen silent; the bus is, when both have."""
-        options = self._options
-        reasons = {options.thermostat: "it says nothing on the bus", options.boiler: "it does not answer on the bus"}
-        while True:
-            await asyncio.sleep(options.silent_after_s / 4)
-            now_s = time.monotonic()
-            for thing, reason in reasons.items():
-                if thing in self._heard_s and now_s - self._heard_s[thing] >= options.silent_after_s:
-                    del self._heard_s[thing]
-                    self.intake.thing_offline(thing, reason)
-            if not self._heard_s and now_s - self._begun_s >= options.silent_after_s:
-                self.intake.bus_down(f"no frame for {options.silent_after_s:g} s")
+    def _describe(self, who: Speaker, properties: dict[str, PropertyDescription], firmware: str | None = None) -> None:
+        self._described |= {(who, name) for name in properties}
+        model = "OpenTherm Gateway" if who == "gateway" else None
+        self.intake.describe(self._names[who], Description(model, firmware, properties))
+
+    # -- one line ----------------------------------------------------------------------------------------------------
+
+    def _hear(self, data: bytes) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        self._heard_s[""] = now_s
+        for line in self._decoder.feed(data):
+            self._take(line, now_s)
+        return not self.intake.is_full
+
+    def _take(self, line: Line, now_s: float) -> None:
+        match line:
+            case Frame(source="E"):
+                self.intake.line("dropped", "erroneous")
+                self._meet("gateway")
+            case Frame():
+                self._take_frame(line, now_s)
+            case Refusal(reason, start):
+                self.intake.line("dropped", reason)
+                if log.isEnabledFor(logging.DEBUG):
+                    log.debug("link %s: a line is dropped (%s): %s", self.link, reason, start.hex())
+            case Reply():
+                self._take_reply(line)
+            case _:
+                self.intake.line("accepted")
+                self._meet("gateway")
+                self._take_word(line)
+
+    def _take_frame(self, frame: Frame, now_s: float) -> None:
+        self.intake.line("accepted", "" if frame.id in IDS else "unknown-id")
+        self._meet("gateway")
+        if frame.source in ("T", "B"):
+            self._heard_s[frame.source] = now_s
+            if not self._is_bus_up:
+                self._is_bus_up = True
+                self.intake.bus_up()
+            self._meet("thermostat" if frame.source == "T" else "boiler")
+        heard = said(frame)
+        if heard is not None:
+            self._report(heard)
+
+    def _report(self, heard: Said) -> None:
+        thing = self._names[heard.speaker]
+        if heard.invalid is not None:
+            for part in heard.parts:
+                if part.form != "index":
+                    self.intake.bad(thing, part.name, heard.invalid)
+            return
+        new = {
+            name: part.describe()
+            for part, name in zip(heard.parts, heard.values, strict=True)
+            if (heard.speaker, name) not in self._described
+        }
+        if new:
+            self._describe(heard.speaker, new)
+        self.intake.report(thing, heard.values)
+
+    def _take_reply(self, reply: Reply) -> None:
+        self.intake.line("accepted")
+        self._meet("gateway")
+        version = firmware(reply)
+        if version is not None:
+            self._describe("gateway", {}, version)
+        if self._asked is not None and is_answer(self._asked.sent, reply):
+            self._answer(reply.value)
+        values: dict[str, Scalar] = reported(reply)
+        if values:
+            self.intake.report(self._names["gateway"], values)
+
+    def _take_word(self, line: Line) -> None:
+        match line:
+            case Failure(error):
+                self._answer(error)
+            case BusError(number):
+                self._errors[number] += 1
+                self._report_errors(number)
+            case Banner(version):
+                # It has forgotten what it was told; what it was told for good it says when asked.
+                self._describe("gateway", {}, version)
+                self._kept.clear()
+                self._to_ask = list(QUESTIONS)
+                self.intake.event(self._names["gateway"], "reset")
+            case _:
+                raise AssertionError(line)
+
+    def _report_errors(self, number: int) -> None:
+        name = f"error_{number:02d}"
+        if ("gateway", name) not in self._described:
+            self._describe("gateway", {name: PropertyDescription(type="integer")})
+        self.intake.report(self._names["gateway"], {name: self._errors[number]})
+
+
+__all__ = ["OVERRIDE", "SETPOINT", "OpenTherm", "OpenThermOptions"]

@@ -68,7 +68,7 @@ class RecordingIntake(Intake):
     def bus_down(self, reason: str) -> None:
         self.said.append(("bus", reason))
 
-    def ack(self, command: str, *, report_within_s: float | None = None) -> None:
+    def ack(self, command: str) -> None:
         self.said.append(("ack", command))
 
     def nak(self, command: str, error: str) -> None:

@@ -1,176 +1,205 @@
-"""The driver and a simulated OpenTherm Gateway on a pty; and pyotgw, which takes the simulation for hardware."""
+"""The driver `opentherm`, the running core, and a simulated gateway that somebody else wrote, over a real terminal."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pyotgw
 import pytest
-from pyotgw import vars as v
 
 from firmware_sim.devices.otgw import OtgwFirmware
 from firmware_sim.house import House
 from firmware_sim.station import Station
 from firmware_sim.wire import Wire
-from gateway.drivers import opentherm
-from gateway.drivers.codecs.opentherm import Frame, parse
+from gateway.core.clock import Clock
+from gateway.core.core import Core, Settings, open_core
+from gateway.core.errors import ThingOffline
+from gateway.core.things import RuleBook
 from gateway.drivers.opentherm import OpenTherm, OpenThermOptions
-from tests.drivers.field_support import Field, running
+from gateway.links.keeper import Keeper
 from tests.support.wait import until
 
-PERIOD_S = 0.02
 
+class Setup:
+    """A core whose one link is an OpenTherm Gateway."""
 
-class Installed:
-    """The simulated gateway at its port."""
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, core: Core, folder: Path, period_s: float, silent_after_s: float) -> None:
+        self.core = core
         self.house = House(3)
-        self.firmware = OtgwFirmware(self.house, period_s=PERIOD_S)
-        self.port = folder / "otgw"
-        self.station = Station(self.firmware, Wire(self.port))
+        self.firmware = OtgwFirmware(self.house, period_s=period_s)
+        self.station = Station(self.firmware, Wire(folder / "port"))
+        options = OpenThermOptions(port=str(folder / "port"), silent_after_s=silent_after_s, reply_timeout_s=0.5)
+        intake = core.intake("boiler")
+        intake.on_ack, intake.on_nak = core.commands.acked, core.commands.refused
+        self.driver = OpenTherm("boiler", options, intake)
+        self.keeper = Keeper(
+            "boiler", self.driver.opener(), self.driver.session, intake.link_up, intake.link_down, first_s=0.02, max_s=0.1
+        )
+
+    def availability(self, thing: str) -> str:
+        known = self.core.state.things.get(thing)
+        return known.availability if known else ""
+
+    def value(self, thing: str, name: str) -> object:
+        known = self.core.state.things.get(thing)
+        record = known.properties.get(name) if known else None
+        return record.value if record else None
+
+    async def set(self, thing: str, name: str, value: object) -> tuple[str, str | None]:
+        accepted = await self.core.commands.submit(thing, name, value, cause="test")
+        settled = await self.core.commands.settled(accepted.id, 20)
+        return settled.state, settled.reason
 
 
-@pytest.fixture
-async def otgw(tmp_path: Path) -> AsyncIterator[Installed]:
-    installed = Installed(tmp_path)
-    task = asyncio.create_task(installed.station.run())
-    await until(installed.port.exists)
-    yield installed
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def _driver(otgw: Installed, silent_after_s: float = 10.0) -> object:
-    options = OpenThermOptions(port=str(otgw.port), silent_after_s=silent_after_s)
-    return lambda link, intake: OpenTherm(link, options, intake)
-
-
-async def _set(field: Field, thing: str, name: str, value: object) -> str:
-    accepted = await field.core.commands.submit(thing, name, value, cause="test")
-    return (await field.core.commands.settled(accepted.id, 20)).state
-
-
-async def test_three_things_with_what_each_says(otgw: Installed, tmp_path: Path) -> None:
-    async with running(tmp_path, "ot", _driver(otgw)) as field:  # type: ignore[arg-type]
-        await until(lambda: field.value("boiler", "burner_hours") == 1234)
-        await until(lambda: field.value("thermostat", "room_temperature") is not None)
-        things = field.core.state.things
-        assert set(things) == {"boiler", "thermostat", "otgw"}
-        await until(lambda: field.value("boiler", "flow_temperature") is not None)
-        assert abs(field.value("boiler", "flow_temperature") - otgw.house.boiler.flow_c) < 1
-        assert field.value("thermostat", "setpoint") == otgw.house.thermostat.setpoint_c
-        assert "return_temperature" not in things["boiler"].properties, "7FFF is no sensor"
-        flow = things["boiler"].properties["flow_temperature"].definition
-        assert (flow.unit, flow.class_) == ("°C", "temperature")
-        assert things["otgw"].description.firmware == "6.6"
-        assert field.core.sources.buses["ot"].is_up
-        await until(lambda: field.value("otgw", "hot_water") == "auto")
-
-
-async def test_a_setpoint_is_confirmed_by_the_thermostat_not_by_the_gateway(otgw: Installed, tmp_path: Path) -> None:
-    async with running(tmp_path, "ot", _driver(otgw)) as field:  # type: ignore[arg-type]
-        await until(lambda: field.value("thermostat", "setpoint") is not None)
-        assert await _set(field, "thermostat", "setpoint", 23.5) == "confirmed"
-        assert otgw.house.thermostat.setpoint_c == field.value("thermostat", "setpoint") == 23.5
-        await until(lambda: field.value("boiler", "dhw_setpoint") is not None)
-        assert await _set(field, "boiler", "dhw_setpoint", 52) == "confirmed"
-        assert await _set(field, "otgw", "hot_water", "on") == "confirmed"
-        assert "HW=1" in otgw.firmware.answered
-
-
-async def test_what_the_gateway_refuses_is_rejected(otgw: Installed, tmp_path: Path) -> None:
-    otgw.firmware._obey = lambda text: ["OR"] if text.startswith("TT") else [f"{text[:2]}: {text[3:]}"]  # type: ignore[method-assign]
-    async with running(tmp_path, "ot", _driver(otgw)) as field:  # type: ignore[arg-type]
-        await until(lambda: field.value("thermostat", "setpoint") is not None)
-        assert await _set(field, "thermostat", "setpoint", 25) == "rejected"
-
-
-async def test_a_command_that_was_lost_is_said_again(
-    otgw: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(opentherm, "ANSWER_S", 0.1)
-    obey, heard = otgw.firmware._obey, []
-
-    def deaf_once(text: str) -> list[str]:
-        heard.append(text)
-        return [] if heard.count(text) == 1 and text.startswith("TT") else obey(text)
-
-    otgw.firmware._obey = deaf_once  # type: ignore[method-assign]
-    async with running(tmp_path, "ot", _driver(otgw)) as field:  # type: ignore[arg-type]
-        await until(lambda: field.value("thermostat", "setpoint") is not None)
-        assert await _set(field, "thermostat", "setpoint", 19.5) == "confirmed"
-        assert [text for text in heard if text.startswith("TT")] == ["TT=19.50", "TT=19.50"]
-
-
-async def test_a_silent_bus_takes_thermostat_and_boiler_away_and_not_the_gateway(
-    otgw: Installed, tmp_path: Path
-) -> None:
-    async with running(tmp_path, "ot", _driver(otgw, 2.0)) as field:  # type: ignore[arg-type]
-        await until(lambda: field.value("boiler", "flow_temperature") is not None and field.is_online("thermostat"))
-        exchange = otgw.firmware._exchange
-        otgw.firmware._exchange = lambda id: []  # type: ignore[method-assign]
-        await until(lambda: not field.is_online("boiler") and not field.is_online("thermostat"), timeout_s=20)
-        await until(lambda: not field.core.sources.buses["ot"].is_up)
-        assert field.keeper.status.is_up
-        assert field.is_online("otgw")
-        assert field.quality("boiler", "flow_temperature") == "stale"
-        otgw.firmware._exchange = lambda id: [one for one in exchange(id) if one[:1] == b"T"]  # type: ignore[method-assign]
-        await until(lambda: field.is_online("thermostat"))
-        assert field.core.sources.buses["ot"].is_up
-        assert not field.is_online("boiler"), "a boiler that does not answer is not there, though the bus speaks"
-
-
-async def test_it_is_set_while_the_line_is_cut_at_random(otgw: Installed, tmp_path: Path) -> None:
-    """In the end the target, what is reported and the thermostat agree, and each command has had one outcome."""
-    dice = random.Random(7)
-    async with running(tmp_path, "ot", _driver(otgw)) as field:  # type: ignore[arg-type]
-        core = field.core
-        await until(lambda: field.value("thermostat", "setpoint") is not None)
-        asked: list[str] = []
-        for turn in range(12):
-            cut = asyncio.create_task(otgw.station.unplug(0.05)) if dice.random() < 0.6 else None
-            for _ in range(dice.randrange(3)):
-                await asyncio.sleep(0)
-            await until(lambda: field.is_online("thermostat"))
-            value = 15 + turn / 2
-            accepted = await core.commands.submit("thermostat", "setpoint", value, cause="test")
-            asked.append(accepted.id)
-            if cut:
-                await cut
-            await core.commands.settled(accepted.id, 30)
-        await until(lambda: field.is_online("thermostat"))
-        assert await _set(field, "thermostat", "setpoint", 18.5) == "confirmed"
-        record = core.state.things["thermostat"].properties["setpoint"]
-        assert record.target in (None, 18.5)
-        assert record.value == otgw.house.thermostat.setpoint_c == 18.5
-        outcomes = [core.commands.get(id).state for id in asked]
-        assert set(outcomes) <= {"confirmed", "failed", "expired"}
-        assert "confirmed" in outcomes
-
-
-async def test_pyotgw_takes_the_simulation_for_hardware(otgw: Installed) -> None:
-    client = pyotgw.OpenThermGateway()
+@asynccontextmanager
+async def running(folder: Path, *, period_s: float = 0.02, silent_after_s: float = 2.0) -> AsyncIterator[Setup]:
+    core = open_core(folder, Settings(commit_gap_s=0), RuleBook(), Clock())
+    core.start(["boiler"])
+    it = Setup(core, folder, period_s, silent_after_s)
+    tasks = [
+        asyncio.create_task(it.station.run()),
+        asyncio.create_task(it.keeper.run()),
+        asyncio.create_task(core.commands.serve("boiler", it.driver.send)),
+    ]
     try:
-        async with asyncio.timeout(30):
-            status = await client.connect(str(otgw.port), timeout=10)
-        assert status[v.OTGW][v.OTGW_ABOUT] == "OpenTherm Gateway 6.6"
-        assert status[v.BOILER][v.DATA_DHW_SETPOINT] == 50.0
-        assert status[v.THERMOSTAT][v.DATA_ROOM_SETPOINT] == otgw.house.thermostat.setpoint_c
-        assert await client.set_target_temp(22.5) == 22.5
-        await until(lambda: otgw.house.thermostat.setpoint_c == 22.5)
-        await until(lambda: client.status.status[v.THERMOSTAT].get(v.DATA_ROOM_SETPOINT) == 22.5)
-        await until(lambda: abs(client.status.status[v.BOILER][v.DATA_CH_WATER_TEMP] - otgw.house.boiler.flow_c) < 1)
-        assert await client.set_dhw_setpoint(55) == 55
+        await until(lambda: it.value("thermostat", "setpoint") is not None)
+        yield it
     finally:
-        await client.disconnect()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await core.close()
 
 
-def test_every_frame_of_the_simulation_is_right() -> None:
-    firmware = OtgwFirmware(House(1), period_s=0.2)
-    lines = [line.strip() for turn in range(1, 200) for line in firmware.tick(turn * 0.1)]
-    assert len(lines) > 300
-    assert all(isinstance(parse(line), Frame) for line in lines)
+async def test_the_house_is_seen_through_the_gateway(tmp_path: Path) -> None:
+    """Each thing says what is its own."""
+    async with running(tmp_path) as it:
+        await until(lambda: it.value("boiler", "burner_starts") == 7368)
+        await until(lambda: it.value("otgw", "setback") == 16.0)
+        await until(lambda: it.value("boiler", "flow_temperature") is not None)
+        things = it.core.state.things
+        assert it.value("thermostat", "setpoint") == it.house.thermostat.setpoint_c
+        assert abs(float(str(it.value("thermostat", "temperature"))) - it.house.rooms["hall"].temperature_c) < 1
+        assert abs(float(str(it.value("boiler", "flow_temperature"))) - it.house.boiler.flow_c) < 1
+        assert it.value("otgw", "mode") == "gateway"
+        assert things["otgw"].description.firmware == "6.6"
+        assert things["thermostat"].properties["setpoint"].definition.writable
+        assert things["boiler"].properties["flow_temperature"].definition.unit == "°C"
+        assert "outside_temperature" not in things["boiler"].properties, "the boiler has no such sensor, and says so"
+        assert set(it.core.sources.lines) <= {("boiler", "accepted", "")}
+
+
+async def test_what_can_be_set(tmp_path: Path) -> None:
+    """The setpoint is confirmed by the thermostat itself, hot water by the boiler, the gateway's own by the gateway; what it refuses is
+    rejected with its reason."""
+    async with running(tmp_path) as it:
+        assert await it.set("thermostat", "setpoint", 22.5) == ("confirmed", None)
+        assert it.house.thermostat.setpoint_c == 22.5
+        assert it.value("thermostat", "setpoint") == 22.5
+        assert it.value("otgw", "setpoint_override") == 22.5
+        await until(lambda: it.value("boiler", "dhw_setpoint") == 55.0)
+        assert await it.set("boiler", "dhw_setpoint", 52.0) == ("confirmed", None)
+        assert it.firmware.boiler.dhw_setpoint_c == 52.0
+        for name, value in (("hot_water", "on"), ("mode", "monitor"), ("mode", "gateway"), ("outside_temperature", 7.5)):
+            assert await it.set("otgw", name, value) == ("confirmed", None)
+            assert it.value("otgw", name) == value
+        assert await it.set("otgw", "control_setpoint", 45.0) == ("confirmed", None)
+        await until(lambda: it.firmware.boiler.control_c == 45.0)
+        assert await it.set("otgw", "setpoint_override", 0.0) == ("confirmed", None)
+        await until(lambda: it.house.thermostat.setpoint_c == 20.5)
+        it.firmware.orders.obey = lambda command, now_s: [f"{command[:2]}: OR"]  # type: ignore[method-assign]
+        assert await it.set("thermostat", "setpoint", 19.0) == ("rejected", "the gateway says OR (out of range)")
+        it.firmware.orders.obey = lambda command, now_s: []  # type: ignore[method-assign]
+        state, reason = await it.set("otgw", "hot_water", "off")
+        assert (state, reason) == ("failed", "the device did not answer")
+
+
+async def test_a_command_that_noise_has_spoiled_is_repeated(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await until(lambda: it.value("otgw", "setback") is not None)
+        obey, heard = it.firmware.orders.obey, []
+
+        def deaf_at_first(command: str, now_s: float) -> list[str]:
+            heard.append(command)
+            return {1: [], 2: ["SE"]}.get(len(heard)) or ([] if len(heard) < 2 else obey(command, now_s))
+
+        it.firmware.orders.obey = deaf_at_first  # type: ignore[method-assign]
+        assert await it.set("otgw", "hot_water", "on") == ("confirmed", None)
+        assert heard == ["HW=1"] * 3
+
+
+async def test_each_thing_has_its_own_availability(tmp_path: Path) -> None:
+    """The boiler may be off while the thermostat speaks, and the whole bus silent while the line is up."""
+    async with running(tmp_path) as it:
+        await until(lambda: it.availability("boiler") == "online")
+        it.firmware.is_boiler_silent = True
+        await until(lambda: it.availability("boiler") == "offline")
+        assert it.core.state.things["boiler"].reason == "the boiler has said nothing for 2 s"
+        assert (it.availability("thermostat"), it.availability("otgw")) == ("online", "online")
+        assert it.core.sources.buses["boiler"].is_up
+        it.firmware.is_boiler_silent, it.firmware.is_bus_silent = False, True
+        await until(lambda: it.availability("thermostat") == "offline")
+        assert not it.core.sources.buses["boiler"].is_up
+        assert it.core.sources.buses["boiler"].reason == "no OpenTherm message for 2 s"
+        assert it.keeper.status.is_up
+        assert it.availability("otgw") == "online", "it answers when it is asked"
+        with pytest.raises(ThingOffline):
+            await it.set("thermostat", "setpoint", 22.0)
+        it.firmware.is_bus_silent = False
+        await until(lambda: it.availability("thermostat") == it.availability("boiler") == "online")
+        assert it.core.sources.buses["boiler"].is_up
+
+
+async def test_a_gateway_that_is_dead_behind_an_open_line_is_offline(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        it.firmware.is_bus_silent = True
+        it.firmware.orders.obey = lambda command, now_s: []  # type: ignore[method-assign]
+        await until(lambda: it.availability("otgw") == "offline")
+        assert it.keeper.status.is_up
+
+
+async def test_a_thermostat_is_set_while_the_line_is_cut_at_random(tmp_path: Path) -> None:
+    """At the end target, reported value and the thermostat's own state agree, and each command has one outcome."""
+    dice, outcomes = random.Random(11), Counter[str]()
+    async with running(tmp_path) as it:
+
+        async def cut() -> None:
+            for _ in range(12):
+                await asyncio.sleep(dice.uniform(0.05, 0.5))
+                await it.station.unplug(dice.uniform(0.02, 0.15))
+
+        cutting, ids = asyncio.create_task(cut()), list[str]()
+        while not cutting.done():
+            with contextlib.suppress(ThingOffline):
+                value = dice.randrange(12, 50) / 2
+                ids.append((await it.core.commands.submit("thermostat", "setpoint", value, cause="test")).id)
+            await asyncio.sleep(dice.uniform(0.0, 0.25))
+        await cutting
+        await until(lambda: it.availability("thermostat") == "online")
+        await until(lambda: it.core.sources.buses["boiler"].is_up)
+        last = await it.core.commands.submit("thermostat", "setpoint", 23.5, cause="test")
+        ids.append(last.id)
+        assert (await it.core.commands.settled(last.id, 20)).state == "confirmed"
+        finals = [(await it.core.commands.settled(id, 20)).state for id in ids]
+        outcomes.update(finals)
+        assert set(outcomes) <= {"confirmed", "failed", "superseded", "expired"}
+        assert outcomes["confirmed"] > 1
+        assert outcomes["failed"] > 1
+        assert it.value("thermostat", "setpoint") == it.house.thermostat.setpoint_c == 23.5
+        journaled = Counter(
+            entry.command
+            for entry in [*it.core.commands.recent()]
+            for entry in [_Named(entry.id, entry.state)]
+            if entry.state in ("confirmed", "failed", "superseded", "expired", "rejected")
+        )
+        assert set(ids) <= set(journaled)
+
+
+class _Named:
+    def __init__(self, command: str, state: str) -> None:
+        self.command, self.state = command, state

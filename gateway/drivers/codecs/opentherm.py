@@ -1,147 +1,189 @@
-"""The serial lines of an OpenTherm Gateway (https://otgw.tclcode.com/firmware.html): frames that it has seen, answers to commands.
+"""The serial language of the OpenTherm Gateway, purely: bytes in, lines out; commands in, bytes out. No clock, no I/O.
 
-A frame is a letter and eight hex digits. T: from the thermostat, B: from the boiler, R: what the gateway asks the boiler instead, A: what
-it answers the thermostat instead, E: one with a fault. The 32 bits are an even parity bit, the message type (3), four spare bits, the data
-id (8) and the value (16), as OpenTherm has them (protocol specification 2.2, chapter 4).
+Source: the gateway's firmware page (otgw.tclcode.com/firmware.html) and lines recorded from firmware 6.6. A frame is a letter and eight
+hex digits: `T` thermostat to gateway, `R` gateway to boiler (the request was changed), `B` boiler to gateway, `A` gateway to thermostat
+(the answer was changed), `E` received with errors. The 32 bits: even parity, message type (3), spare (4), data id (8), value (16). When R
+follows T, B answers the id in R and A the one in T; every frame carries its own id, so nothing has to be remembered from one to the next.
+
+Nothing that comes in raises: each line that ended becomes exactly one of the classes below.
 """
 
 import re
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
 
-By = Literal["T", "B", "R", "A"]
+from gateway.core.errors import ProtocolError
 
-READ_DATA, WRITE_DATA, INVALID_DATA, _, READ_ACK, WRITE_ACK, DATA_INVALID, UNKNOWN_ID = range(8)
-"""Message types; the first four are a thermostat's, the others a boiler's. (3 is reserved.)"""
+MAX_LINE = 512
+"""Longest line that is taken, in bytes. The longest that a gateway prints is its summary (`PS=1`), about 250."""
 
-LINE_MAX = 256
-"""Longer lines are none: the longest that the firmware prints is its greeting."""
+ERRORS = {
+    "NG": "unknown command",
+    "SE": "syntax error",
+    "BV": "bad value",
+    "OR": "out of range",
+    "NS": "no space",
+    "NF": "not found",
+    "OE": "overrun",
+}
+"""What the two letters mean that come in place of a value."""
 
-_FRAME = re.compile(rb"([TBRAE])([0-9A-F]{8})")
-_REPLY = re.compile(rb"([A-Z]{2}): ?(.*)")
-_FAULT = re.compile(rb"Error (0[1-4])")
-_REFUSED = frozenset({"NG", "SE", "BV", "OR", "NS", "NF", "OE"})
-_TEXT = re.compile(rb"[ -~]+")
+Source = Literal["T", "B", "R", "A", "E"]
 
 
-class Frame(NamedTuple):
-    """One frame that was right."""
+class MessageType(IntEnum):
+    """OpenTherm protocol specification 2.2, section 4.2."""
 
-    by: By
-    type: int
+    READ_DATA = 0
+    WRITE_DATA = 1
+    INVALID_DATA = 2
+    RESERVED = 3
+    READ_ACK = 4
+    WRITE_ACK = 5
+    DATA_INVALID = 6
+    UNKNOWN_ID = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One OpenTherm message and who said it."""
+
+    source: Source
+    type: MessageType
     id: int
     value: int
 
-    @property
-    def is_request(self) -> bool:
-        """A thermostat's (or the gateway's in its place), rather than an answer."""
-        return self.type < READ_ACK
 
-
-class Reply(NamedTuple):
-    """The answer to a command: its two letters, and what the gateway has made of it."""
-
-    command: str
-    text: str
-
-
-class Refused(NamedTuple):
-    """A command was not taken: NG (unknown), SE (syntax), BV (bad value), OR (out of range), NS (no room), NF (not found), OE (overrun)."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the gateway answered to a command: `TT: 21.00`, `PR: M=G`. `value` is one of `ERRORS` where it refused."""
 
     code: str
+    value: str
 
 
-class BusFault(NamedTuple):
-    """The gateway has heard something that is no OpenTherm: `Error 01` to `Error 04`."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A refusal that does not say of what: two letters on a line of their own."""
 
-    code: int
-
-
-class Greeting(NamedTuple):
-    """Any other text: what it prints when it starts, among others."""
-
-    text: str
+    error: str
 
 
-class Dropped(NamedTuple):
-    """A line that is nothing of this."""
+@dataclass(frozen=True, slots=True)
+class BusError:
+    """`Error 01` to `Error 04`: what the gateway could not receive from the bus."""
 
-    reason: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """`OpenTherm Gateway 6.6`: it was reset, and has forgotten overrides."""
+
+    firmware: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line that is none of these."""
+
+    reason: Literal["empty", "too-long", "not-ascii", "parity", "partial", "fragment", "text"]
     start: bytes
 
 
-Message = Frame | Reply | Refused | BusFault | Greeting | Dropped
+Line = Frame | Reply | Failure | BusError | Banner | Refusal
+
+_FRAME = re.compile(rb"([TBRAE])([0-9A-F]{8})\Z")
+_REPLY = re.compile(r"([A-Z][A-Z0-9]): ?(\S.*)\Z")
+_BUS_ERROR = re.compile(r"Error 0([1-4])\Z")
+_BANNER = re.compile(r"OpenTherm Gateway (\d+(?:\.\w+)*)\Z")
+_FRAGMENT = re.compile(r"[TBRAE]?[0-9A-F]{1,8}\Z")
+_COMMAND = re.compile(r"[A-Z][A-Z0-9]\Z")
+_VALUE = re.compile(r"[ -~]{1,32}\Z")
+_EOT = b"\x04"
+"""Comes with a reset of the gateway: what stands before it in a line is no part of it (observed by pyotgw)."""
+_TYPES = tuple(MessageType)
 
 
 class LineDecoder:
-    """Bytes in, messages out; never raises.
+    """Cuts a stream of bytes into lines and says what each means. Holds at most one unfinished line of `MAX_LINE` bytes.
 
-    Args:
-        first_may_be_partial: the first line may have begun before we listened.
+    The port may have been opened in the middle of a line: a first one that cannot be understood is `partial`.
     """
 
-    def __init__(self, *, first_may_be_partial: bool = False) -> None:
-        self._left = b""
-        self._is_partial = first_may_be_partial
+    def __init__(self) -> None:
+        self._may_be_partial = True
+        self._rest = b""
         self._is_skipping = False
 
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages of all lines that have ended."""
-        *lines, self._left = (self._left + data).replace(b"\r", b"\n").split(b"\n")
-        found: list[Message] = []
-        for line in lines:
+    def feed(self, data: bytes) -> list[Line]:
+        """Takes what came; returns what the lines that ended in it mean, in their order."""
+        *ended, self._rest = (self._rest + data).split(b"\n")
+        lines: list[Line] = []
+        for line in ended:
             if self._is_skipping:
                 self._is_skipping = False
-                continue
-            message = self._message(line.strip())
-            if message is not None:
-                found.append(message)
-        if len(self._left) > LINE_MAX:
-            if not self._is_skipping:
-                found.append(Dropped("too-long", self._left[:16]))
-            self._left, self._is_skipping = b"", True
-        return found
+            else:
+                lines.append(self._judge(line))
+        if self._is_skipping:
+            self._rest = b""
+        elif len(self._rest) > MAX_LINE + 1:
+            lines.append(self._judge(self._rest))
+            self._rest, self._is_skipping = b"", True
+        return lines
 
-    def _message(self, line: bytes) -> Message | None:
-        if not line:
-            return None
-        is_partial, self._is_partial = self._is_partial, False
-        if len(line) > LINE_MAX:
-            return Dropped("too-long", line[:16])
-        message = parse(line)
-        if is_partial and not isinstance(message, Frame | Reply | BusFault):
-            return Dropped("partial", line[:16])
-        return message
+    def _judge(self, line: bytes) -> Line:
+        meant = decode(line.removesuffix(b"\r"))
+        if self._may_be_partial and isinstance(meant, Refusal) and meant.reason not in ("empty", "too-long"):
+            meant = Refusal("partial", meant.start)
+        self._may_be_partial = False
+        return meant
 
 
-def parse(line: bytes) -> Message:
-    """What one line says."""
-    if frame := _FRAME.fullmatch(line):
+def decode(line: bytes) -> Line:
+    """What one line means, without its line end."""
+    if len(line) > MAX_LINE:
+        return Refusal("too-long", line[:80])
+    if _EOT in line:
+        line = line.rpartition(_EOT)[2]
+    frame = _FRAME.match(line)
+    if frame is not None:
         return _frame(frame[1].decode(), int(frame[2], 16), line)
-    if fault := _FAULT.fullmatch(line):
-        return BusFault(int(fault[1]))
-    if not _TEXT.fullmatch(line):
-        return Dropped("noise", line[:16])
-    if reply := _REPLY.fullmatch(line):
-        return Reply(reply[1].decode(), reply[2].decode().strip())
-    text = line.decode()
-    if text in _REFUSED:
-        return Refused(text)
-    if re.fullmatch(r"[TBRAE]?[0-9A-F]+", text):
-        return Dropped("malformed", line[:16])
-    return Greeting(text)
+    if not line:
+        return Refusal("empty", b"")
+    if not line.isascii():
+        return Refusal("not-ascii", line[:80])
+    return _text(line.decode("ascii"), line)
 
 
-def _frame(by: str, bits: int, line: bytes) -> Message:
-    if by == "E":
-        return Dropped("bus-error", line)
-    if bits.bit_count() % 2:
-        return Dropped("parity", line)
-    frame = Frame(by, bits >> 28 & 7, bits >> 16 & 0xFF, bits & 0xFFFF)  # type: ignore[arg-type]
-    if frame.is_request != (by in "TR"):
-        return Dropped("wrong-direction", line)
-    return frame
+def encode_command(code: str, value: str) -> bytes:
+    """The line that asks the gateway for something.
+
+    Raises:
+        ProtocolError: it cannot be written so (`not-a-command`).
+    """
+    if not _COMMAND.match(code) or not _VALUE.match(value):
+        raise ProtocolError("not-a-command", f"{code}={value}")
+    return f"{code}={value}\r\n".encode("ascii")
 
 
-def encode_command(command: str, value: str) -> bytes:
-    """A command's line, such as `TT=21.00`."""
-    return f"{command}={value}\r".encode("ascii")
+def _frame(source: str, bits: int, line: bytes) -> Line:
+    if bits.bit_count() % 2 and source != "E":  # a frame that the gateway itself calls erroneous has any parity
+        return Refusal("parity", line)
+    return Frame(source, _TYPES[bits >> 28 & 7], bits >> 16 & 0xFF, bits & 0xFFFF)  # type: ignore[arg-type]
+
+
+def _text(line: str, raw: bytes) -> Line:
+    if line in ERRORS:
+        return Failure(line)
+    reply = _REPLY.match(line)
+    if reply is not None:
+        return Reply(reply[1], reply[2].rstrip())
+    error = _BUS_ERROR.match(line)
+    if error is not None:
+        return BusError(int(error[1]))
+    banner = _BANNER.match(line)
+    if banner is not None:
+        return Banner(banner[1])
+    return Refusal("fragment" if _FRAGMENT.match(line) else "text", raw[:80])

@@ -1,248 +1,356 @@
-"""What each OpenTherm data id means: protocol specification 2.2 (chapter 5) and, for ids that came later, 4.2.
+"""Every data id of OpenTherm with a known meaning: what its 16 bits say, in which unit, and whose word it is. Pure.
 
-A value is read from one of two mouths. `BOILER` is what a boiler says when it answers Read-Ack or Write-Ack; `THERMOSTAT` is what a
-thermostat says when it writes, and of the status (id 0) also when it reads.
+Sources: OpenTherm protocol specification 2.2, sections 5.3.1 to 5.3.8 (ids 0 to 58, 100, 115 to 127); its extensions 3.0 and 4.x
+(34 to 39, 93 to 99, 109 to 114), ventilation (70 to 91) and solar (101 to 108) as the users of the gateway have published them.
+Ids above 127 are the makers' own.
+
+Who is believed, `said(frame)`:
+- The boiler, for what it answers itself: `B` read-ack of what is its own (direction R or RW), and `B` write-ack of what it keeps: the value
+  that it took, which is not always the one that it was given.
+- The thermostat, for what it writes itself: `T` write-data (direction W or RW), also where the boiler then refuses it, for the thermostat
+  did say it; and the first byte of its `T` read-data of a status (0, 70, 101), which is a message to the boiler rather than a question.
+- `R` is the gateway's wish, not the thermostat's: the thermostat's own word stays what `T` said, and what became of the wish `B` says.
+- `A` is what the thermostat is told. Where the answer to id 9 is the gateway's own, it is the override that acts: the gateway's word.
+- Any other `T` read-data is a question, whatever its value.
 """
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
+from gateway.core.things import PropertyDescription
 from gateway.core.values import Scalar
+from gateway.drivers.codecs.opentherm import Frame, MessageType
 
-NO_READING: Final = 0x7FFF
-"""In an id of form f8.8: what those send who have no such sensor."""
+Form = Literal["f8.8", "u16", "s16", "u8.high", "u8.low", "s8.high", "s8.low", "bit", "index", "day", "time", "date"]
+Direction = Literal["R", "W", "RW"]
+Speaker = Literal["boiler", "thermostat", "gateway"]
+
+NO_READING = 0x7FFF
+"""In ids of the form f8.8, and in s16 temperatures: the sensor is missing, or the asker has nothing to say (observed)."""
 
 
-class Field(NamedTuple):
-    """One property in the 16 bits of a data id.
-
-    Attributes:
-        form: f8.8, u16, s16; `h` or `l` for the high or low byte with u8, s8 or the number of a bit, as in `hu8`, `l3`; `time`, `date`.
-    """
+class Part(NamedTuple):
+    """One property in the 16 bits. `bit` counts from 0, the lowest of the low byte, for the form `bit`."""
 
     name: str
-    form: str
+    form: Form
     unit: str | None = None
     class_: str | None = None
+    bit: int = 0
+    plausible: tuple[float, float] | None = None
+
+    def describe(self) -> PropertyDescription:
+        kind = {"bit": "boolean", "time": "string", "date": "string"}.get(self.form)
+        if kind is None:
+            kind = "number" if self.form == "f8.8" else "integer"
+        precision = 2 if self.form == "f8.8" else None
+        return PropertyDescription(
+            type=kind,  # type: ignore[arg-type]
+            unit=self.unit,
+            class_=self.class_,
+            precision=precision,
+            plausible=self.plausible,
+        )
 
 
-def _temperature(name: str, form: str = "f8.8") -> tuple[Field, ...]:
-    return (Field(name, form, "°C", "temperature"),)
+class DataId(NamedTuple):
+    """One data id. `kept`: the boiler's write-ack tells what it took. `is_status`: high byte the thermostat's, low byte the boiler's."""
+
+    number: int
+    direction: Direction
+    parts: tuple[Part, ...]
+    kept: bool = False
+    is_status: bool = False
 
 
-def _setpoint(name: str, form: str = "f8.8") -> tuple[Field, ...]:
-    return (Field(name, form, "°C", "setpoint"),)
+class Said(NamedTuple):
+    """What a frame says: whose word, the readings by part, and why they are none where the speaker says so."""
+
+    speaker: Speaker
+    parts: tuple[Part, ...]
+    values: dict[str, Scalar]
+    invalid: str | None = None
 
 
-def _count(name: str) -> tuple[Field, ...]:
-    return (Field(name, "u16"),)
-
-
-def _hours(name: str) -> tuple[Field, ...]:
-    return (Field(name, "u16", "h", "duration"),)
-
-
-def _percent(name: str, form: str = "f8.8") -> tuple[Field, ...]:
-    return (Field(name, form, "%"),)
-
-
-def _bits(byte: str, *names: str) -> tuple[Field, ...]:
-    return tuple(Field(name, f"{byte}{bit}") for bit, name in enumerate(names) if name)
-
-
-def _bounds(name: str) -> tuple[Field, ...]:
-    return Field(f"{name}_max", "hs8", "°C"), Field(f"{name}_min", "ls8", "°C")
-
-
-def _version(name: str) -> tuple[Field, ...]:
-    return Field(f"{name}_type", "hu8"), Field(f"{name}_version", "lu8")
-
-
-THERMOSTAT: Final[dict[int, tuple[Field, ...]]] = {
-    0: _bits(
-        "h", "ch_enabled", "dhw_enabled", "cooling_enabled", "otc_enabled", "ch2_enabled", "summer_mode", "dhw_blocked"
-    ),
-    1: _setpoint("control_setpoint"),
-    2: (*_bits("h", "smart_power"), Field("member_id", "lu8")),
-    4: (Field("remote_command", "hu8"),),
-    7: _percent("cooling_control"),
-    8: _setpoint("control_setpoint_ch2"),
-    14: _percent("max_modulation"),
-    16: _setpoint("setpoint"),
-    20: (Field("clock", "time"),),
-    21: (Field("date", "date"),),
-    22: _count("year"),
-    23: _setpoint("setpoint_ch2"),
-    24: _temperature("room_temperature"),
-    27: _temperature("outside_temperature"),
-    37: _temperature("room_temperature_ch2"),
-    56: _setpoint("dhw_setpoint"),
-    57: _setpoint("max_ch_setpoint"),
-    58: (Field("heat_curve_ratio", "f8.8"),),
-    71: _percent("ventilation_setpoint", "lu8"),
-    98: (Field("rf_sensor_type", "hu8"), Field("rf_sensor_state", "lu8")),
-    99: (Field("operating_mode_dhw", "hu8"), Field("operating_mode_heating", "lu8")),
-    124: (Field("opentherm_version", "f8.8"),),
-    126: _version("product"),
-}
-
-BOILER: Final[dict[int, tuple[Field, ...]]] = {
-    0: _bits(
-        "l",
-        "fault",
-        "ch_active",
-        "dhw_active",
-        "flame",
-        "cooling_active",
-        "ch2_active",
-        "diagnostic",
-        "producing_power",
-    ),
-    1: _setpoint("control_setpoint"),
-    3: (
-        *_bits(
-            "h",
-            "has_dhw",
-            "is_on_off",
-            "has_cooling",
-            "has_storage",
-            "no_pump_control",
-            "has_ch2",
-            "no_remote_fill",
-            "heats_or_cools",
-        ),
-        Field("member_id", "lu8"),
-    ),
-    4: (Field("remote_command_answer", "lu8"),),
-    5: (
-        *_bits(
-            "h", "service_required", "lockout_reset", "low_pressure", "flame_fault", "air_pressure_fault", "overheated"
-        ),
-        Field("fault_code", "lu8"),
-    ),
-    6: (
-        *_bits("h", "offers_dhw_setpoint", "offers_max_ch_setpoint"),
-        *_bits("l", "takes_dhw_setpoint", "takes_max_ch_setpoint"),
-    ),
-    7: _percent("cooling_control"),
-    8: _setpoint("control_setpoint_ch2"),
-    9: _setpoint("room_setpoint_override"),
-    14: _percent("max_modulation"),
-    15: (Field("capacity", "hu8", "kW", "power"), Field("min_modulation", "lu8", "%")),
-    16: _setpoint("room_setpoint"),
-    17: _percent("modulation"),
-    18: (Field("pressure", "f8.8", "bar", "pressure"),),
-    19: (Field("dhw_flow", "f8.8", "L/min", "volume_flow_rate"),),
-    23: _setpoint("room_setpoint_ch2"),
-    24: _temperature("room_temperature"),
-    25: _temperature("flow_temperature"),
-    26: _temperature("dhw_temperature"),
-    27: _temperature("outside_temperature"),
-    28: _temperature("return_temperature"),
-    29: _temperature("storage_temperature"),
-    30: _temperature("collector_temperature"),
-    31: _temperature("flow_temperature_ch2"),
-    32: _temperature("dhw2_temperature"),
-    33: _temperature("exhaust_temperature", "s16"),
-    34: _temperature("exchanger_temperature"),
-    35: (Field("fan_setpoint", "hu8", "Hz"), Field("fan_speed", "lu8", "Hz")),
-    36: (Field("flame_current", "f8.8", "μA", "current"),),
-    37: _temperature("room_temperature_ch2"),
-    38: (Field("humidity", "f8.8", "%", "humidity"),),
-    39: _setpoint("room_setpoint_override_ch2"),
-    48: _bounds("dhw_setpoint"),
-    49: _bounds("max_ch_setpoint"),
-    50: (Field("heat_curve_ratio_max", "hs8"), Field("heat_curve_ratio_min", "ls8")),
-    56: _setpoint("dhw_setpoint"),
-    57: _setpoint("max_ch_setpoint"),
-    58: (Field("heat_curve_ratio", "f8.8"),),
-    70: _bits(
-        "l",
-        "ventilation_fault",
-        "ventilation_active",
-        "bypass_open",
-        "bypass_automatic",
-        "free_ventilation",
-        "",
-        "ventilation_diagnostic",
-    ),
-    72: (
-        *_bits("h", "ventilation_service_required", "exhaust_fan_fault", "inlet_fan_fault", "ventilation_frosted"),
-        Field("ventilation_fault_code", "lu8"),
-    ),
-    73: _count("ventilation_diagnostic_code"),
-    74: (*_bits("h", "is_heat_recovery", "has_bypass", "has_fan_speed"), Field("ventilation_member_id", "lu8")),
-    75: (Field("ventilation_opentherm_version", "f8.8"),),
-    76: _version("ventilation_product"),
-    77: _percent("ventilation", "lu8"),
-    78: (Field("exhaust_humidity", "lu8", "%", "humidity"),),
-    79: (Field("co2", "u16", "ppm", "carbon_dioxide"),),
-    80: _temperature("supply_inlet_temperature"),
-    81: _temperature("supply_outlet_temperature"),
-    82: _temperature("exhaust_inlet_temperature"),
-    83: _temperature("exhaust_outlet_temperature"),
-    84: (Field("exhaust_fan_speed", "u16", "rpm"),),
-    85: (Field("supply_fan_speed", "u16", "rpm"),),
-    87: _percent("nominal_ventilation", "hu8"),
-    96: _hours("cooling_hours"),
-    97: _count("power_cycles"),
-    100: _bits("l", "manual_change_has_priority", "program_change_has_priority"),
-    101: (Field("solar_mode", "lu8"),),
-    102: (*_bits("h", "solar_service_required"), Field("solar_fault_code", "lu8")),
-    103: (*_bits("h", "is_solar_system"), Field("solar_member_id", "lu8")),
-    104: _version("solar_product"),
-    109: _count("producer_starts"),
-    110: _hours("producer_hours"),
-    111: (Field("produced_power", "u16", "W", "power"),),
-    112: (Field("produced_energy", "u16", "kWh", "energy"),),
-    113: _count("burner_failed_starts"),
-    114: _count("flame_signal_low"),
-    115: _count("diagnostic_code"),
-    116: _count("burner_starts"),
-    117: _count("ch_pump_starts"),
-    118: _count("dhw_pump_starts"),
-    119: _count("dhw_burner_starts"),
-    120: _hours("burner_hours"),
-    121: _hours("ch_pump_hours"),
-    122: _hours("dhw_pump_hours"),
-    123: _hours("dhw_burner_hours"),
-    125: (Field("opentherm_version", "f8.8"),),
-    127: _version("product"),
-}
-
-KNOWN: Final = frozenset({*THERMOSTAT, *BOILER, 10, 11, 12, 13, 86, 88, 89, 90, 91, 93, 94, 95, 105, 106, 107, 108})
-"""Those of the specification; the ones that are no values (transparent parameters, fault buffers, names in letters) have no field."""
-
-
-def read(fields: tuple[Field, ...], value: int) -> Iterator[tuple[str, Scalar]]:
-    """The properties in 16 bits, without those that are no reading."""
-    for field in fields:
-        found = _read(field.form, value)
-        if found is not None:
-            yield field.name, found
-
-
-def _read(form: str, value: int) -> Scalar | None:
-    match form:
+def decode_part(part: Part, value: int) -> tuple[str, Scalar]:
+    """The property's name and its value in these 16 bits."""
+    high, low = value >> 8, value & 0xFF
+    match part.form:
         case "f8.8":
-            return None if value == NO_READING else round(_signed(value, 16) / 256, 2)
+            return part.name, _signed(value, 16) / 256
         case "u16":
-            return value
+            return part.name, value
         case "s16":
-            return None if value == NO_READING else _signed(value, 16)
+            return part.name, _signed(value, 16)
+        case "u8.high":
+            return part.name, high
+        case "u8.low":
+            return part.name, low
+        case "s8.high":
+            return part.name, _signed(high, 8)
+        case "s8.low":
+            return part.name, _signed(low, 8)
+        case "bit":
+            return part.name, bool(value >> part.bit & 1)
+        case "index":
+            return f"{part.name}_{high}", low
+        case "day":
+            return part.name, high >> 5
         case "time":
-            return f"{value >> 8 & 0x1F:02}:{value & 0xFF:02}"
+            return part.name, f"{high & 31:02d}:{low:02d}"
         case "date":
-            return f"{value >> 8:02}-{value & 0xFF:02}"
-    byte = value >> 8 if form[0] == "h" else value & 0xFF
-    match form[1:]:
-        case "u8":
-            return byte
-        case "s8":
-            return _signed(byte, 8)
-        case bit:
-            return bool(byte >> int(bit) & 1)
+            return part.name, f"{high:02d}-{low:02d}"
+
+
+def is_reading(part: Part, value: int) -> bool:
+    """False for 7FFF where it stands for none."""
+    return value != NO_READING or not (part.form == "f8.8" or (part.form == "s16" and part.class_ == "temperature"))
+
+
+def said(frame: Frame) -> Said | None:
+    """What is to be believed of this frame, as the head of this file says; None: nothing, or its id is not known."""
+    data_id = IDS.get(frame.id)
+    if data_id is None:
+        return None
+    if frame.source == "A":
+        is_override = frame.id == 9 and frame.type is MessageType.READ_ACK
+        return _read("gateway", (OVERRIDE,), frame.value) if is_override else None
+    if frame.source == "T":
+        return _of_thermostat(data_id, frame)
+    return _of_boiler(data_id, frame) if frame.source == "B" else None
+
+
+def _of_thermostat(data_id: DataId, frame: Frame) -> Said | None:
+    if data_id.is_status:
+        is_told = frame.type is MessageType.READ_DATA
+        return _read("thermostat", _bits_from(data_id, 8), frame.value) if is_told else None
+    is_written = frame.type is MessageType.WRITE_DATA and "W" in data_id.direction
+    return _read("thermostat", data_id.parts, frame.value) if is_written else None
+
+
+def _of_boiler(data_id: DataId, frame: Frame) -> Said | None:
+    parts = _bits_from(data_id, 0) if data_id.is_status else data_id.parts
+    if frame.type is MessageType.DATA_INVALID and "R" in data_id.direction:
+        return Said("boiler", parts, {}, "the boiler says that it is not valid")
+    is_read = frame.type is MessageType.READ_ACK and ("R" in data_id.direction or data_id.kept)
+    is_kept = frame.type is MessageType.WRITE_ACK and data_id.kept
+    return _read("boiler", parts, frame.value) if is_read or is_kept else None
+
+
+def _bits_from(data_id: DataId, first: int) -> tuple[Part, ...]:
+    return tuple(part for part in data_id.parts if first <= part.bit < first + 8)
+
+
+def _read(speaker: Speaker, parts: tuple[Part, ...], value: int) -> Said:
+    if parts and not is_reading(parts[0], value):
+        return Said(speaker, parts, {}, "no reading (7FFF)")
+    return Said(speaker, parts, dict(decode_part(part, value) for part in parts))
 
 
 def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+# -- the table -----------------------------------------------------------------------------------------------------------
+
+_WATER = (-40.0, 127.0)
+
+
+def _temperature(name: str, form: Form = "f8.8") -> tuple[Part, ...]:
+    return (Part(name, form, "°C", "temperature", 0, _WATER if form == "f8.8" else (-40.0, 500.0)),)
+
+
+def _setpoint(name: str) -> tuple[Part, ...]:
+    return (Part(name, "f8.8", "°C", "setpoint"),)
+
+
+def _percent(name: str) -> tuple[Part, ...]:
+    return (Part(name, "f8.8", "%", None, 0, (0.0, 100.0)),)
+
+
+def _count(name: str) -> tuple[Part, ...]:
+    return (Part(name, "u16"),)
+
+
+def _hours(name: str) -> tuple[Part, ...]:
+    return (Part(name, "u16", "h", "duration"),)
+
+
+def _flags(first: int, *names: str) -> tuple[Part, ...]:
+    """Bits from `first` on; "" for one that has no meaning."""
+    return tuple(Part(name, "bit", bit=first + place) for place, name in enumerate(names) if name)
+
+
+def _bytes(high: str, low: str, form: Literal["u8", "s8"] = "u8", unit: str | None = None) -> tuple[Part, ...]:
+    class_ = "temperature" if unit == "°C" else None
+    both: Sequence[tuple[str, Form]] = (
+        ((high, "u8.high"), (low, "u8.low")) if form == "u8" else ((high, "s8.high"), (low, "s8.low"))
+    )
+    return tuple(Part(name, place, unit, class_) for name, place in both if name)
+
+
+OVERRIDE = Part("setpoint_override", "f8.8", "°C", "setpoint")
+
+_STATUS = _flags(
+    0,
+    *("fault", "ch_active", "dhw_active", "flame", "cooling_active", "ch2_active", "diagnostic", "electricity_active"),
+    *(
+        "ch_enabled",
+        "dhw_enabled",
+        "cooling_enabled",
+        "outside_compensation",
+        "ch2_enabled",
+        "summer_mode",
+        "dhw_blocked",
+    ),
+)
+_VENT_STATUS = _flags(
+    0,
+    *("vent_fault", "vent_mode", "vent_bypass", "vent_bypass_auto", "vent_free", "", "vent_diagnostic", ""),
+    *("vent_enabled", "vent_bypass_position", "vent_bypass_mode", "vent_free_mode"),
+)
+_ALL = (
+    DataId(0, "R", _STATUS, is_status=True),
+    DataId(1, "W", _setpoint("control_setpoint"), kept=True),
+    DataId(2, "W", (*_flags(8, "smart_power"), *_bytes("", "member_id"))),
+    DataId(
+        3,
+        "R",
+        (
+            *_flags(8, "dhw_present", "is_on_off", "cooling_supported", "dhw_has_tank", "pump_control_forbidden"),
+            *_flags(13, "ch2_present", "remote_filling_unknown", "heat_cool_switch"),
+            *_bytes("", "member_id"),
+        ),
+    ),
+    DataId(4, "W", _bytes("remote_command", "")),
+    DataId(
+        5,
+        "R",
+        (
+            *_flags(8, "service_required", "lockout_reset", "low_water_pressure", "gas_flame_fault"),
+            *_flags(12, "air_pressure_fault", "water_over_temperature"),
+            *_bytes("", "oem_fault_code"),
+        ),
+    ),
+    DataId(
+        6,
+        "R",
+        (
+            *_flags(0, "dhw_setpoint_writable", "max_ch_setpoint_writable"),
+            *_flags(8, "dhw_setpoint_transfer", "max_ch_setpoint_transfer"),
+        ),
+    ),
+    DataId(7, "W", _percent("cooling_control"), kept=True),
+    DataId(8, "W", _setpoint("control_setpoint_2"), kept=True),
+    DataId(9, "R", _setpoint("remote_room_setpoint")),
+    DataId(10, "R", _bytes("tsp_count", "")),
+    DataId(11, "RW", (Part("tsp", "index"),), kept=True),
+    DataId(12, "R", _bytes("fault_history_size", "")),
+    DataId(13, "R", (Part("fault_history", "index"),)),
+    DataId(14, "W", _percent("max_modulation"), kept=True),
+    DataId(15, "R", (Part("max_capacity", "u8.high", "kW", "power"), Part("min_modulation", "u8.low", "%"))),
+    DataId(16, "W", _setpoint("setpoint")),
+    DataId(17, "R", _percent("modulation")),
+    DataId(18, "R", (Part("ch_pressure", "f8.8", "bar", "pressure", 0, (0.0, 10.0)),)),
+    DataId(19, "R", (Part("dhw_flow", "f8.8", "L/min", "volume_flow_rate", 0, (0.0, 100.0)),)),
+    DataId(20, "RW", (Part("weekday", "day"), Part("clock", "time")), kept=True),
+    DataId(21, "RW", (Part("date", "date"),), kept=True),
+    DataId(22, "RW", _count("year"), kept=True),
+    DataId(23, "W", _setpoint("setpoint_2")),
+    DataId(24, "W", _temperature("temperature")),
+    DataId(25, "R", _temperature("flow_temperature")),
+    DataId(26, "R", _temperature("dhw_temperature")),
+    DataId(27, "RW", _temperature("outside_temperature")),
+    DataId(28, "R", _temperature("return_temperature")),
+    DataId(29, "R", _temperature("solar_storage_temperature")),
+    DataId(30, "R", _temperature("solar_collector_temperature", "s16")),
+    DataId(31, "R", _temperature("flow_temperature_2")),
+    DataId(32, "R", _temperature("dhw_temperature_2")),
+    DataId(33, "R", _temperature("exhaust_temperature", "s16")),
+    DataId(34, "R", _temperature("heat_exchanger_temperature")),
+    DataId(35, "R", _bytes("fan_speed_setpoint", "fan_speed", unit="Hz")),
+    DataId(36, "R", (Part("flame_current", "f8.8", "µA"),)),
+    DataId(37, "W", _temperature("temperature_2")),
+    DataId(38, "RW", (Part("humidity", "f8.8", "%", "humidity"),)),
+    DataId(39, "R", _setpoint("remote_room_setpoint_2")),
+    DataId(48, "R", _bytes("dhw_setpoint_max", "dhw_setpoint_min", "s8", "°C")),
+    DataId(49, "R", _bytes("max_ch_setpoint_max", "max_ch_setpoint_min", "s8", "°C")),
+    DataId(50, "R", _bytes("heat_curve_max", "heat_curve_min", "s8")),
+    DataId(56, "RW", _setpoint("dhw_setpoint"), kept=True),
+    DataId(57, "RW", _setpoint("max_ch_setpoint"), kept=True),
+    DataId(58, "RW", (Part("heat_curve", "f8.8"),), kept=True),
+    DataId(70, "R", _VENT_STATUS, is_status=True),
+    DataId(71, "W", _bytes("", "vent_setpoint"), kept=True),
+    DataId(
+        72,
+        "R",
+        (
+            *_flags(8, "vent_service", "vent_exhaust_fault", "vent_inlet_fault", "vent_frost"),
+            *_bytes("", "vent_fault_code"),
+        ),
+    ),
+    DataId(73, "R", _count("vent_diagnostic_code")),
+    DataId(
+        74,
+        "R",
+        (*_flags(8, "vent_system_type", "vent_has_bypass", "vent_speed_control"), *_bytes("", "vent_member_id")),
+    ),
+    DataId(75, "R", (Part("vent_opentherm_version", "f8.8"),)),
+    DataId(76, "R", _bytes("vent_product_type", "vent_product_version")),
+    DataId(77, "R", (Part("ventilation", "u8.low", "%"),)),
+    DataId(78, "RW", (Part("exhaust_humidity", "u8.low", "%", "humidity"),)),
+    DataId(79, "RW", (Part("exhaust_co2", "u16", "ppm", "carbon_dioxide"),)),
+    DataId(80, "R", _temperature("supply_inlet_temperature")),
+    DataId(81, "R", _temperature("supply_outlet_temperature")),
+    DataId(82, "R", _temperature("exhaust_inlet_temperature")),
+    DataId(83, "R", _temperature("exhaust_outlet_temperature")),
+    DataId(84, "R", (Part("exhaust_fan_speed", "u16", "rpm"),)),
+    DataId(85, "R", (Part("supply_fan_speed", "u16", "rpm"),)),
+    DataId(86, "R", (*_flags(0, "vent_nominal_writable"), *_flags(8, "vent_nominal_transfer"))),
+    DataId(87, "RW", _bytes("vent_nominal", ""), kept=True),
+    DataId(88, "R", _bytes("vent_tsp_count", "")),
+    DataId(89, "RW", (Part("vent_tsp", "index"),), kept=True),
+    DataId(90, "R", _bytes("vent_fault_history_size", "")),
+    DataId(91, "R", (Part("vent_fault_history", "index"),)),
+    DataId(93, "R", _bytes("brand_length", "brand_character")),
+    DataId(94, "R", _bytes("brand_version_length", "brand_version_character")),
+    DataId(95, "R", _bytes("brand_serial_length", "brand_serial_character")),
+    DataId(96, "RW", _hours("cooling_hours")),
+    DataId(97, "RW", _count("power_cycles")),
+    DataId(98, "W", _bytes("rf_sensor", "rf_sensor_status")),
+    DataId(99, "RW", _bytes("dhw_mode", "heating_modes")),
+    DataId(100, "R", _flags(0, "manual_override_priority", "program_override_priority")),
+    DataId(
+        101,
+        "R",
+        (*_flags(0, "solar_fault"), *_flags(8, "solar_mode_0", "solar_mode_1", "solar_mode_2")),
+        is_status=True,
+    ),
+    DataId(102, "R", _bytes("solar_fault_flags", "solar_fault_code")),
+    DataId(103, "R", (*_flags(8, "solar_system_type"), *_bytes("", "solar_member_id"))),
+    DataId(104, "R", _bytes("solar_product_type", "solar_product_version")),
+    DataId(105, "R", _bytes("solar_tsp_count", "")),
+    DataId(106, "RW", (Part("solar_tsp", "index"),), kept=True),
+    DataId(107, "R", _bytes("solar_fault_history_size", "")),
+    DataId(108, "R", (Part("solar_fault_history", "index"),)),
+    DataId(109, "RW", _count("electricity_starts")),
+    DataId(110, "RW", _hours("electricity_hours")),
+    DataId(111, "R", (Part("electricity_power", "u16", "W", "power"),)),
+    DataId(112, "RW", (Part("electricity_energy", "u16", "kWh", "energy"),)),
+    DataId(113, "RW", _count("burner_start_failures")),
+    DataId(114, "RW", _count("flame_signal_low_count")),
+    DataId(115, "R", _count("oem_diagnostic_code")),
+    DataId(116, "RW", _count("burner_starts")),
+    DataId(117, "RW", _count("ch_pump_starts")),
+    DataId(118, "RW", _count("dhw_pump_starts")),
+    DataId(119, "RW", _count("dhw_burner_starts")),
+    DataId(120, "RW", _hours("burner_hours")),
+    DataId(121, "RW", _hours("ch_pump_hours")),
+    DataId(122, "RW", _hours("dhw_pump_hours")),
+    DataId(123, "RW", _hours("dhw_burner_hours")),
+    DataId(124, "W", (Part("opentherm_version", "f8.8"),)),
+    DataId(125, "R", (Part("opentherm_version", "f8.8"),)),
+    DataId(126, "W", _bytes("product_type", "product_version")),
+    DataId(127, "R", _bytes("product_type", "product_version")),
+)
+IDS: dict[int, DataId] = {data_id.number: data_id for data_id in _ALL}
