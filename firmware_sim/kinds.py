@@ -127,7 +127,9 @@ KINDS: dict[str, Kind] = {
         resets_on_open=True,
         driver="mysensors",
     ),
-    "otgw": Kind("an OpenTherm Gateway between the hall's thermostat and the boiler; 9600 baud", _otgw, driver="opentherm"),
+    "otgw": Kind(
+        "an OpenTherm Gateway between the hall's thermostat and the boiler; 9600 baud", _otgw, driver="opentherm"
+    ),
     "rflink": Kind(
         "an RFLink gateway that hears two sensors and a remote control, and switches the lamp", _rflink, driver="rflink"
     ),

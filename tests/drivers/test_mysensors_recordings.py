@@ -107,7 +107,6 @@ async def test_every_reading_is_one_of_pymysensors(name: str, tmp_path: Path) ->
             await until(lambda: sum(sources.lines.values()) == data.count(b"\n"))
             assert {key[1:]: count for key, count in sources.lines.items()} == outcomes
             assert sum(sources.readings.values()) == readings
-            await field.core.store.flush()
             said: dict[tuple[str, str], Any] = {}
             for line in data.decode().split("\n"):
                 other = theirs(line)
@@ -115,18 +114,21 @@ async def test_every_reading_is_one_of_pymysensors(name: str, tmp_path: Path) ->
                     said[f"node-{other.node_id}", f"_{other.child_id}"] = float(other.payload)
                 elif other is not None and (other.type, other.sub_type) == (3, INTERNALS.index("battery_level")):
                     said[f"node-{other.node_id}", "battery"] = float(other.payload)
-            held = {
-                (thing.id, "battery" if property == "battery" else f"_{property.rpartition('_')[2]}"): record
-                for thing in field.core.state.things.values()
-                for property, record in thing.properties.items()
-                if record.value is not None or record.quality == "bad"
-            }
-            for place, record in held.items():
+
+            def held() -> dict[tuple[str, str], Any]:
+                return {
+                    (thing.id, "battery" if property == "battery" else f"_{property.rpartition('_')[2]}"): record
+                    for thing in field.core.state.things.values()
+                    for property, record in thing.properties.items()
+                    if record.value is not None or record.quality == "bad"
+                }
+
+            await until(lambda: held().keys() == said.keys())
+            for place, record in held().items():
                 if place == ("node-46", "battery"):
                     assert (record.quality, record.value) == ("bad", None)  # 102 %
                 else:
                     assert (record.quality, record.value) == ("good", said[place])
-            assert held.keys() == said.keys()
 
 
 async def test_nodes_are_what_pymysensors_makes_of_them() -> None:

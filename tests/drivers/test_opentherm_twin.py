@@ -38,7 +38,13 @@ class Setup:
         intake.on_ack, intake.on_nak = core.commands.acked, core.commands.refused
         self.driver = OpenTherm("boiler", options, intake)
         self.keeper = Keeper(
-            "boiler", self.driver.opener(), self.driver.session, intake.link_up, intake.link_down, first_s=0.02, max_s=0.1
+            "boiler",
+            self.driver.opener(),
+            self.driver.session,
+            intake.link_up,
+            intake.link_down,
+            first_s=0.02,
+            max_s=0.1,
         )
 
     def availability(self, thing: str) -> str:
@@ -105,7 +111,12 @@ async def test_what_can_be_set(tmp_path: Path) -> None:
         await until(lambda: it.value("boiler", "dhw_setpoint") == 55.0)
         assert await it.set("boiler", "dhw_setpoint", 52.0) == ("confirmed", None)
         assert it.firmware.boiler.dhw_setpoint_c == 52.0
-        for name, value in (("hot_water", "on"), ("mode", "monitor"), ("mode", "gateway"), ("outside_temperature", 7.5)):
+        for name, value in (
+            ("hot_water", "on"),
+            ("mode", "monitor"),
+            ("mode", "gateway"),
+            ("outside_temperature", 7.5),
+        ):
             assert await it.set("otgw", name, value) == ("confirmed", None)
             assert it.value("otgw", name) == value
         assert await it.set("otgw", "control_setpoint", 45.0) == ("confirmed", None)
