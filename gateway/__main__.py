@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -152,7 +153,7 @@ def _watch(chosen: argparse.Namespace) -> int:
 def _links(chosen: argparse.Namespace) -> int:
     from gateway.commands.links import links
 
-    default = DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+    default = DEFAULT_CONFIG if os.access(DEFAULT_CONFIG, os.R_OK) else None  # ports can be listed by anybody
     return links(chosen.config or default, port=chosen.port, probes=not chosen.no_probe, as_json=chosen.json)
 
 
@@ -211,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     links.add_argument("--port", metavar="PATH", help="only this one: a path, or usb:VID:PID[:serial]")
     links.add_argument("--no-probe", action="store_true", help="open nothing and ask nobody")
     links.add_argument("--json", action="store_true", help="one JSON document instead of a table")
-    links.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_CONFIG}, if there is one")
+    links.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_CONFIG}, if it can be read")
     links.set_defaults(command=_links)
 
     record = commands.add_parser(
