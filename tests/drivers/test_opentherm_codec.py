@@ -166,10 +166,13 @@ def test_ten_million_bytes_of_anything() -> None:
     wanted = int(os.environ.get("HEARTHGATE_FUZZ_BYTES", "200000"))
     dice = random.Random(4)
     folder = ROOT / "otgw-boiler"
-    corpus = b"".join(
-        b"".join(line.split(b"\t", 1)[1] + b"\r\n" for line in path.read_bytes().splitlines())
-        for path in sorted(folder.glob("*.tsv"))
-    ) or text("B", 4, 25, 0x2D80) + b"\r\n"
+    corpus = (
+        b"".join(
+            b"".join(line.split(b"\t", 1)[1] + b"\r\n" for line in path.read_bytes().splitlines())
+            for path in sorted(folder.glob("*.tsv"))
+        )
+        or text("B", 4, 25, 0x2D80) + b"\r\n"
+    )
     decoder, fed, good = LineDecoder(), 0, b"\r\nBC0192D80\r\n"
     while fed < wanted:
         start = dice.randrange(len(corpus))

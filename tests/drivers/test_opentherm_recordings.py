@@ -228,5 +228,3 @@ async def test_a_recording_through_a_terminal_is_counted_to_the_last_line(tmp_pa
     assert "dhw_temperature" not in intake.things["boiler"], "7FFF and `data invalid` are no readings"
     assert intake.lines["accepted", "unknown-id"] == 0
     assert intake.things["otgw"]["mode"] == "gateway"
-
-
