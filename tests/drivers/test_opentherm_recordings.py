@@ -165,7 +165,7 @@ def readings_of(frame: Frame) -> set[Reading]:
 
 def explain(frame: Frame, reading: Reading, *, is_ours: bool) -> str:
     """Why only one of us takes this reading; "" when there is no good reason."""
-    speaker, name, value = reading
+    speaker, _, value = reading
     if is_ours and frame.id in WE_KNOW_MORE:
         return UNDECODED
     if is_ours and frame.source == "T" and frame.id in (1, 14):
