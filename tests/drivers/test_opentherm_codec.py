@@ -17,6 +17,7 @@ from gateway.drivers.codecs.opentherm import (
     BusError,
     Failure,
     Frame,
+    Line,
     LineDecoder,
     MessageType,
     Refusal,
@@ -127,7 +128,8 @@ def test_every_kind_of_line(line: bytes, meant: object) -> None:
 def test_however_it_is_cut_it_means_the_same(data: bytes, sizes: list[int]) -> None:
     """Each line that ended becomes one message."""
     whole = LineDecoder().feed(data)
-    decoder, cut, at = LineDecoder(), [], 0
+    decoder, at = LineDecoder(), 0
+    cut: list[Line] = []
     while at < len(data):
         size = sizes[len(cut) % len(sizes)]
         cut += decoder.feed(data[at : at + size])
