@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +23,9 @@ from gateway.drivers import onewire
 from gateway.drivers.onewire import OneWire, OneWireOptions
 from gateway.links.keeper import Keeper
 from tests.support.data import recorded
-from tests.support.wait import until
+from tests.support.gateway import Gateway
+from tests.support.simulator import Simulator
+from tests.support.wait import until, until_sync
 
 FLOW, OUT, HALF, OTHER = "28-0000000000f1", "28-0000000000f2", "10-0000000000f3", "26-0000000000f4"
 
@@ -199,14 +204,42 @@ async def test_recorded_reads_through_the_driver(core: Core, tmp_path: Path) -> 
     good = []
     for at in range(0, len(lines), 2):
         (folder / "w1_slave").write_text("".join(lines[at : at + 2]))
-        await house.driver._look(line)  # type: ignore[arg-type]
-        await house.driver._round(line)  # type: ignore[arg-type]
+        await house.driver._look(line)
+        await house.driver._round(line)
         await asyncio.sleep(0.02)
         good.append(house.state("flow")[1:3])
     assert dict(core.sources.lines) == {("w1", "accepted", ""): 2, ("w1", "dropped", "silent"): 6}
     assert (good[3], good[4], good[5], good[7]) == (
         (22.062, "good"), (22.062, "bad"), (22.125, "good"), (22.125, "bad"),
     )  # fmt: skip
+
+
+def test_the_running_gateway_and_another_library_read_the_same(tmp_path: Path) -> None:
+    """The whole way: the house's thermometers, the folder, the process, HTTP; value by value, and the bus in the status."""
+    root = tmp_path / "w1"
+    config = f'[links.w1]\ndriver = "onewire"\nroot = "{root}"\nbulk = "never"\nperiod_s = 0.2\n'
+    device = Simulator("device", "onewire", "--link", root, "--period", "3600")
+    with device, Gateway(tmp_path / "gateway", config) as gateway:
+        names = [name for name in os.listdir(root) if name[:2] in ("28", "22", "10")]
+        assert len(names) == 4
+        until_sync(lambda: all(gateway.record(name, "temperature").get("quality") == "good" for name in names))
+        for name in names:
+            said = subprocess.run(
+                [sys.executable, "-c", _OTHER, str(root), name], capture_output=True, text=True, timeout=30, check=True
+            )
+            assert gateway.value(name, "temperature") == float(said.stdout), name
+        assert gateway.metric("hearthgate_lines_total", link="w1", outcome="dropped") == 0
+        assert gateway.metric("hearthgate_lines_total", link="w1", outcome="accepted") >= 4
+
+
+_OTHER = """
+import os, pathlib, sys
+os.environ["W1THERMSENSOR_NO_KERNEL_MODULE"] = "1"
+from w1thermsensor import Sensor, W1ThermSensor
+W1ThermSensor.BASE_DIRECTORY = pathlib.Path(sys.argv[1])
+family, serial = sys.argv[2].split("-")
+print(W1ThermSensor(Sensor(int(family, 16)), serial).get_temperature())
+"""
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import random
 import re
 
 import pytest
-from crccheck.crc import Crc8Maxim
+from crccheck.crc import Crc8Maxim  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 

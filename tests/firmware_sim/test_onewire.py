@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from crccheck.crc import Crc8Maxim
+from crccheck.crc import Crc8Maxim  # type: ignore[import-untyped]
 
 from firmware_sim.devices.onewire import THERMOMETERS, Chip
 from firmware_sim.errors import SimulatorError, UsageError
