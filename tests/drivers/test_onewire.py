@@ -23,6 +23,7 @@ from gateway.drivers import onewire
 from gateway.drivers.codecs.onewire import Scratchpad, doubt, parse_w1_slave
 from gateway.drivers.onewire import OneWire, OneWireOptions
 from gateway.links.keeper import Keeper
+from gateway.links.sysfs import Folder, Refused
 from tests.support.data import recorded
 from tests.support.gateway import Gateway
 from tests.support.simulator import Simulator
@@ -180,6 +181,25 @@ async def test_without_a_bulk_file_they_are_read_one_by_one(core: Core, tmp_path
     async with house.running():
         await house.until(OUT, "online", -3.5, "good")
         assert not house.driver._has_bulk
+
+
+async def test_what_may_not_be_written_is_done_without(
+    core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sandbox has /sys read-only: sensors are read one by one, at their own resolution, and it is said once."""
+    asked = []
+
+    async def refuse(self: Folder, text: str, *path: str) -> Refused:
+        asked.append(path[-1])
+        return Refused("denied", "read-only file system")
+
+    monkeypatch.setattr(Folder, "write", refuse)
+    house = House(core, tmp_path / "w1", resolution=9)
+    async with house.running():
+        await until(lambda: core.sources.lines["w1", "accepted", ""] >= 9, 10)
+        assert house.state(OUT)[:3] == ("online", -3.5, "good")
+    assert sorted(asked) == ["resolution", "therm_bulk_read"]
+    assert "set it by a udev rule" in caplog.text
 
 
 async def test_the_resolution_is_written_once_and_only_where_it_differs(core: Core, tmp_path: Path) -> None:
