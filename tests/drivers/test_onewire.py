@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,10 +20,14 @@ from gateway.core.clock import Clock
 from gateway.core.core import Core, Settings, open_core
 from gateway.core.things import RuleBook
 from gateway.drivers import onewire
+from gateway.drivers.codecs.onewire import Scratchpad, doubt, parse_w1_slave
 from gateway.drivers.onewire import OneWire, OneWireOptions
 from gateway.links.keeper import Keeper
+from gateway.links.sysfs import Folder, Refused
 from tests.support.data import recorded
-from tests.support.wait import until
+from tests.support.gateway import Gateway
+from tests.support.simulator import Simulator
+from tests.support.wait import until, until_sync
 
 FLOW, OUT, HALF, OTHER = "28-0000000000f1", "28-0000000000f2", "10-0000000000f3", "26-0000000000f4"
 
@@ -176,6 +183,25 @@ async def test_without_a_bulk_file_they_are_read_one_by_one(core: Core, tmp_path
         assert not house.driver._has_bulk
 
 
+async def test_what_may_not_be_written_is_done_without(
+    core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sandbox has /sys read-only: sensors are read one by one, at their own resolution, and it is said once."""
+    asked = []
+
+    async def refuse(self: Folder, text: str, *path: str) -> Refused:
+        asked.append(path[-1])
+        return Refused("denied", "read-only file system")
+
+    monkeypatch.setattr(Folder, "write", refuse)
+    house = House(core, tmp_path / "w1", resolution=9)
+    async with house.running():
+        await until(lambda: core.sources.lines["w1", "accepted", ""] >= 9, 10)
+        assert house.state(OUT)[:3] == ("online", -3.5, "good")
+    assert sorted(asked) == ["resolution", "therm_bulk_read"]
+    assert "set it by a udev rule" in caplog.text
+
+
 async def test_the_resolution_is_written_once_and_only_where_it_differs(core: Core, tmp_path: Path) -> None:
     house = House(core, tmp_path / "w1", resolution=9, bulk="never")
     house.now_c[FLOW] = 40.3125
@@ -205,8 +231,59 @@ async def test_recorded_reads_through_the_driver(core: Core, tmp_path: Path) -> 
         good.append(house.state("flow")[1:3])
     assert dict(core.sources.lines) == {("w1", "accepted", ""): 2, ("w1", "dropped", "silent"): 6}
     assert (good[3], good[4], good[5], good[7]) == (
-        (22.062, "good"), (22.062, "bad"), (22.125, "good"), (22.125, "bad"),
+        (22.0625, "good"), (22.0625, "bad"), (22.125, "good"), (22.125, "bad"),
     )  # fmt: skip
+
+
+def test_the_running_gateway_and_another_library_read_the_same(tmp_path: Path) -> None:
+    """The whole way: the house's thermometers, the folder, the process, HTTP; value by value, and the bus in the status."""
+    root = tmp_path / "w1"
+    config = f'[links.w1]\ndriver = "onewire"\nroot = "{root}"\nbulk = "never"\nperiod_s = 0.2\n'
+    device = Simulator("device", "onewire", "--link", root, "--period", "3600")
+    with device, Gateway(tmp_path / "gateway", config) as gateway:
+        names = [name for name in os.listdir(root) if name[:2] in ("28", "22", "10")]
+        assert len(names) == 4
+        until_sync(lambda: all(gateway.record(name, "temperature").get("quality") == "good" for name in names))
+        for name in names:
+            said = subprocess.run(
+                [sys.executable, "-c", _OTHER, str(root), name], capture_output=True, text=True, timeout=30, check=True
+            )
+            assert gateway.value(name, "temperature") == float(said.stdout), name
+        assert gateway.metric("hearthgate_lines_total", link="w1", outcome="dropped") == 0
+        assert gateway.metric("hearthgate_lines_total", link="w1", outcome="accepted") >= 4
+
+
+def test_the_other_library_reads_each_recording_the_same(tmp_path: Path) -> None:
+    """Both agree on each value; it calls 85 °C and what gives no temperature an error, as we do. It does not recompute a CRC."""
+    for path in sorted(recorded("ds18b20-w1-slave").glob("*.w1")):
+        lines = path.read_text().splitlines(keepends=True)
+        id = path.name[:15] if path.name[2] == "-" else FLOW
+        (tmp_path / id).mkdir(exist_ok=True)
+        for at in range(0, len(lines), 2):
+            text = "".join(lines[at : at + 2])
+            (tmp_path / id / "w1_slave").write_text(text)
+            said = subprocess.run(
+                [sys.executable, "-c", _OTHER, str(tmp_path), id],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            read = parse_w1_slave(text.encode(), id[:2])
+            is_value = isinstance(read, Scratchpad) and doubt(read, id[:2], None) is None
+            assert is_value == (said.returncode == 0), path.name
+            if isinstance(read, Scratchpad) and is_value:
+                assert read.celsius == float(said.stdout), path.name
+
+
+_OTHER = """
+import os, pathlib, sys
+os.environ["W1THERMSENSOR_NO_KERNEL_MODULE"] = "1"
+from w1thermsensor import Sensor, W1ThermSensor
+W1ThermSensor.BASE_DIRECTORY = pathlib.Path(sys.argv[1])
+family, serial = sys.argv[2].split("-")
+print(W1ThermSensor(Sensor(int(family, 16)), serial).get_temperature())
+"""
 
 
 @pytest.mark.parametrize(

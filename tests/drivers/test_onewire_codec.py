@@ -76,10 +76,10 @@ def test_each_recorded_read_is_what_its_bytes_say() -> None:
         "10-0008021dad2e.ds18s20.w1": [18.437],
         "28-000001b4337c.good.w1": [18.625],
         "28-000001b43eb4.unplugged.w1": ["silent"],
-        "28-000001b43eba.good.w1": [16.687],
-        "28-000001b4754f.good.w1": [20.312],
+        "28-000001b43eba.good.w1": [16.6875],
+        "28-000001b4754f.good.w1": [20.3125],
         "28-000006b67845.loop-intermittent.w1": [
-            *("silent", "silent", "silent", 22.062, "silent", 22.125, "silent", "silent"),
+            *("silent", "silent", "silent", 22.0625, "silent", 22.125, "silent", "silent"),
         ],
         "28-000008a260c3.good.w1": [23.625],
         "all-zero-but-yes.w1": ["shorted"],

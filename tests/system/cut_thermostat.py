@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class Row:
     property: str
     values: tuple[float, ...]
     ask: Callable[[Path], float | None]
-    faults: str = "unplug=0.3@4"
+    faults: str = "unplug=0.3@3"
     more: tuple[str, ...] = ("--period", "0.2")
 
 
@@ -95,6 +96,8 @@ class Account:
 def cut_thermostat(row: Row, folder: Path, seed: int) -> Account:
     """Sets it `COMMANDS` times, and then until a command is confirmed.
 
+    Now and then the device is frozen while it is asked: what it was told then it may do late, or lose with the cut that was due meanwhile.
+
     Raises:
         AssertionError: a command has no outcome, or more than one.
     """
@@ -105,12 +108,21 @@ def cut_thermostat(row: Row, folder: Path, seed: int) -> Account:
             f'[mqtt]\nurls = ["{broker.url}"]\n[commands]\nanswer_timeout_s = 1\ncommand_deadline_s = 3\n'
             f"[links.cut]\n{row.config.format(port=port)}"
         )
-        with Simulator("device", row.kind, "--link", port, *more):
+        with Simulator("device", row.kind, "--link", port, *more) as device:
             with Gateway(folder / "gateway", config) as gateway:
                 asked = _Asked(row, gateway, asker)
                 until_sync(lambda: ": connected with MQTT" in gateway.log, 20, "the broker is there")
                 for number in range(COMMANDS):
-                    asked.send(dice.choice(row.values), over_http=number % 2 == 0)
+                    asked.wait_online()
+                    is_frozen = dice.random() < 0.3
+                    if is_frozen:
+                        device.process.send_signal(signal.SIGSTOP)
+                    try:
+                        asked.send(dice.choice(row.values), over_http=number % 2 == 0)
+                        if is_frozen:
+                            time.sleep(dice.uniform(0.1, 1.5))
+                    finally:
+                        device.process.send_signal(signal.SIGCONT)
                     if dice.random() < 0.7:  # the others are superseded, or meet the cut together
                         asked.wait_outcomes()
                     time.sleep(dice.uniform(0, 0.2))
@@ -146,7 +158,6 @@ class _Asked:
         self.refused = 0
 
     def send(self, value: float, *, over_http: bool) -> None:
-        self._wait_online()
         if over_http:
             if self._put(value, 0)[0] == 503:
                 self.refused += 1
@@ -154,7 +165,7 @@ class _Asked:
         self._asker.publish(f"hearthgate/test/{self._row.thing}/{self._row.property}/set", str(value).encode())
 
     def is_confirmed(self, value: float) -> bool:
-        self._wait_online()
+        self.wait_online()
         status, command = self._put(value, 5)
         return status == 200 and command["state"] == "confirmed"
 
@@ -170,7 +181,7 @@ class _Asked:
         assert status in (200, 202, 409, 502, 503, 504), body
         return status, msgspec.json.decode(body)
 
-    def _wait_online(self) -> None:
+    def wait_online(self) -> None:
         def is_online() -> bool:
             things = {thing["id"]: thing for thing in self._gateway.get("/api/v1/things")["things"]}
             found = things.get(self._row.thing)

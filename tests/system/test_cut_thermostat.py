@@ -14,6 +14,6 @@ def test_target_report_and_device_agree_and_each_command_has_one_outcome(tmp_pat
     account = cut_thermostat(row, tmp_path, seed=1)
     print(account)
     assert account.target == account.reported == account.held
-    assert account.returns >= 2, "the line was hardly cut"
+    assert account.returns >= 1, "the line was never cut"
     assert account.outcomes["confirmed"] >= 5
     assert min(account.causes[asker] for asker in ("token", "mqtt")) >= 5

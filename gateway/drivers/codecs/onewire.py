@@ -61,7 +61,9 @@ class Scratchpad:
 
     @property
     def celsius(self) -> float:
-        return self.millicelsius / 1000
+        """Sixteenths are exact, where the kernel has only cut them to thousandths; else (a DS18S20, masked low bits) as it says."""
+        exact_c = self.raw / 16
+        return exact_c if abs(exact_c * 1000 - self.millicelsius) < 1 else self.millicelsius / 1000
 
     @property
     def raw(self) -> int:
