@@ -5,8 +5,9 @@ Three things: the boiler, the thermostat, and the gateway itself, each with its 
 that we know: `unknown-id`.
 
 The room setpoint: what is reported is what the thermostat writes (id 16). A command overrides it through the gateway (`TT` until the
-thermostat's next switching time, or `TC`), which answers id 9 with it; the thermostat takes it in its own time, or never, if it is one
-that does not ask for id 9. So the gateway's `TT: 21.00` only acknowledges, and the command is confirmed when the thermostat says so.
+thermostat's next switching time, or `TC`), which answers the thermostat's id 9 with it; that takes it in its own time, or never, if it is
+one that does not ask for id 9. So the gateway's `TT: 21.00` settles nothing: the command counts as acknowledged when the thermostat is
+told (`A`, id 9), and is confirmed when the thermostat says it itself.
 """
 
 import asyncio
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 
 _REPEAT_ON = frozenset({"NG", "SE", "OE"})
 """What noise on the line may have made of a command that was right."""
+_ROUNDING_C = 0.06
+"""The gateway takes two decimals and sends 256ths."""
 _REFRESH_S = 30.0
 """The gateway gives a control setpoint back to the thermostat when it was not repeated for a minute."""
 
@@ -105,6 +108,13 @@ class _Asked(NamedTuple):
     sent: tuple[str, str]
     answered: asyncio.Event
     answers: list[str]
+
+
+class _Untold(NamedTuple):
+    """A setpoint that the gateway has taken and the thermostat has not been told yet."""
+
+    command: str
+    value: float
 
 
 class OpenTherm(Driver[Port]):
@@ -167,7 +177,10 @@ class OpenTherm(Driver[Port]):
             return
         if setting.is_temporary:
             self._keep(setting, value, float(command.value) > 0)
-        self.intake.ack(command.id)
+        if setting.speaker == "gateway":
+            self.intake.ack(command.id)
+        elif setting.speaker == "thermostat":
+            self._untold = _Untold(command.id, float(command.value))
 
     async def _listen(self, line: Port) -> None:
         while True:
@@ -183,6 +196,7 @@ class OpenTherm(Driver[Port]):
         self._is_bus_up: bool | None = None
         self._to_ask = list(QUESTIONS)
         self._kept: dict[str, str] = {}
+        self._untold: _Untold | None = None
 
     def _keep(self, setting: Setting, value: str, is_on: bool) -> None:
         if is_on:
@@ -344,6 +358,15 @@ class OpenTherm(Driver[Port]):
         if new:
             self._describe(heard.speaker, new)
         self.intake.report(thing, heard.values)
+        if heard.speaker == "gateway":
+            self._tell(heard.values.get(OVERRIDE.name))
+
+    def _tell(self, override: Scalar | None) -> None:
+        """The thermostat was told of an override: the setpoint that it writes from now on is its answer."""
+        untold = self._untold
+        if untold is not None and isinstance(override, float) and abs(override - untold.value) < _ROUNDING_C:
+            self._untold = None
+            self.intake.ack(untold.command)
 
     def _take_reply(self, reply: Reply) -> None:
         self.intake.line("accepted")

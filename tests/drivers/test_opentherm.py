@@ -83,7 +83,7 @@ async def test_what_is_no_reading_is_counted_and_not_lost(tmp_path: Path) -> Non
     """An id that nobody knows, a frame that the gateway calls erroneous, its four errors, parity, other text; and a reset."""
     said = (
         *(b"B40C80005", b"E80190001", b"Error 01", b"Error 03", b"Error 03", b"BC0192D81", b"Thermostat connected"),
-        *(b"OpenTherm Gateway 6.6", b"BE01A7FFF", b""),
+        *(b"OpenTherm Gateway 6.6", b"B601A7FFF", b""),
     )
     async with listening(tmp_path) as (plug, _, intake):
         await plug.send(b"".join(line + b"\r\n" for line in said))
