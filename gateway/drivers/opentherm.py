@@ -137,6 +137,7 @@ class OpenTherm(Driver[Port]):
         self._turn = asyncio.Lock()
         self._asked: _Asked | None = None
         self._described: set[tuple[Speaker, str]] = set()
+        self._untold: _Untold | None = None
         self._begin(0.0)
 
     def opener(self) -> Opener[Port]:
@@ -196,7 +197,7 @@ class OpenTherm(Driver[Port]):
         self._is_bus_up: bool | None = None
         self._to_ask = list(QUESTIONS)
         self._kept: dict[str, str] = {}
-        self._untold: _Untold | None = None
+        self._untold = None
 
     def _keep(self, setting: Setting, value: str, is_on: bool) -> None:
         if is_on:

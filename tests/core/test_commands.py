@@ -191,6 +191,7 @@ async def test_a_property_may_take_longer_to_answer(device: Device) -> None:
     """A thermostat behind a slow bus says so in its description."""
     slow = PropertyDescription(type="number", writable=True, answer_within_s=60.0)
     device.intake.describe("hall", Description(properties={"setpoint": slow}))
+    await device.core.store.flush()
     id = await device.sent()
     device.pass_time(59.9)
     await device.core.store.flush()
