@@ -5,8 +5,9 @@ Three things: the boiler, the thermostat, and the gateway itself, each with its 
 that we know: `unknown-id`.
 
 The room setpoint: what is reported is what the thermostat writes (id 16). A command overrides it through the gateway (`TT` until the
-thermostat's next switching time, or `TC`), which answers id 9 with it; the thermostat takes it in its own time, or never, if it is one
-that does not ask for id 9. So the gateway's `TT: 21.00` only acknowledges, and the command is confirmed when the thermostat says so.
+thermostat's next switching time, or `TC`), which answers the thermostat's id 9 with it; that takes it in its own time, or never, if it is
+one that does not ask for id 9. So the gateway's `TT: 21.00` settles nothing: the command counts as acknowledged when the thermostat is
+told (`A`, id 9), and is confirmed when the thermostat says it itself.
 """
 
 import asyncio
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 
 _REPEAT_ON = frozenset({"NG", "SE", "OE"})
 """What noise on the line may have made of a command that was right."""
+_ROUNDING_C = 0.06
+"""The gateway takes two decimals and sends 256ths."""
 _REFRESH_S = 30.0
 """The gateway gives a control setpoint back to the thermostat when it was not repeated for a minute."""
 
@@ -107,6 +110,13 @@ class _Asked(NamedTuple):
     answers: list[str]
 
 
+class _Untold(NamedTuple):
+    """A setpoint that the gateway has taken and the thermostat has not been told yet."""
+
+    command: str
+    value: float
+
+
 class OpenTherm(Driver[Port]):
     """Listens to the bus through the gateway, and tells the gateway what to change on it."""
 
@@ -127,6 +137,7 @@ class OpenTherm(Driver[Port]):
         self._turn = asyncio.Lock()
         self._asked: _Asked | None = None
         self._described: set[tuple[Speaker, str]] = set()
+        self._untold: _Untold | None = None
         self._begin(0.0)
 
     def opener(self) -> Opener[Port]:
@@ -167,7 +178,10 @@ class OpenTherm(Driver[Port]):
             return
         if setting.is_temporary:
             self._keep(setting, value, float(command.value) > 0)
-        self.intake.ack(command.id)
+        if setting.speaker == "gateway":
+            self.intake.ack(command.id)
+        elif setting.speaker == "thermostat":
+            self._untold = _Untold(command.id, float(command.value))
 
     async def _listen(self, line: Port) -> None:
         while True:
@@ -183,6 +197,7 @@ class OpenTherm(Driver[Port]):
         self._is_bus_up: bool | None = None
         self._to_ask = list(QUESTIONS)
         self._kept: dict[str, str] = {}
+        self._untold = None
 
     def _keep(self, setting: Setting, value: str, is_on: bool) -> None:
         if is_on:
@@ -344,6 +359,15 @@ class OpenTherm(Driver[Port]):
         if new:
             self._describe(heard.speaker, new)
         self.intake.report(thing, heard.values)
+        if heard.speaker == "gateway":
+            self._tell(heard.values.get(OVERRIDE.name))
+
+    def _tell(self, override: Scalar | None) -> None:
+        """The thermostat was told of an override: the setpoint that it writes from now on is its answer."""
+        untold = self._untold
+        if untold is not None and isinstance(override, float) and abs(override - untold.value) < _ROUNDING_C:
+            self._untold = None
+            self.intake.ack(untold.command)
 
     def _take_reply(self, reply: Reply) -> None:
         self.intake.line("accepted")

@@ -24,7 +24,7 @@ from gateway.core.errors import (
     ThingUnknown,
     TooManyCommands,
 )
-from gateway.core.things import Description
+from gateway.core.things import Description, PropertyDescription
 from gateway.core.writer import Batch, Writer
 from tests.core.house import AT_ONCE, HALL, LINK, changes, living
 from tests.support.clock import FakeClock
@@ -181,6 +181,19 @@ async def test_rejected_by_the_device(device: Device) -> None:
 async def test_failed_when_nothing_answers(device: Device) -> None:
     id = await device.sent()
     device.pass_time(3.9)
+    await device.core.store.flush()
+    assert device.core.commands.get(id).state == "sent"
+    device.pass_time(0.2)
+    assert await device.outcome(id) == ("failed", "the device did not answer")
+
+
+async def test_a_property_may_take_longer_to_answer(device: Device) -> None:
+    """A thermostat behind a slow bus says so in its description."""
+    slow = PropertyDescription(type="number", writable=True, answer_within_s=60.0)
+    device.intake.describe("hall", Description(properties={"setpoint": slow}))
+    await device.core.store.flush()
+    id = await device.sent()
+    device.pass_time(59.9)
     await device.core.store.flush()
     assert device.core.commands.get(id).state == "sent"
     device.pass_time(0.2)
