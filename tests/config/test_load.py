@@ -201,6 +201,10 @@ driver = "bx"
 deadband = -1
 min = 3
 max = 1
+plausible = [30, 5]
+max_rate = -2
+[things.hall.properties.temperature]
+plausible = [0, inf]
 """)
     assert [(each.line, each.key) for each in found] == [
         (2, "gateway.id"),
@@ -213,6 +217,9 @@ max = 1
         (14, "links.b.driver"),
         (16, "things.attic.properties.temperature.deadband"),
         (17, "things.attic.properties.temperature.min"),
+        (19, "things.attic.properties.temperature.plausible"),
+        (20, "things.attic.properties.temperature.max_rate"),
+        (22, "things.hall.properties.temperature.plausible"),
     ]
     assert all(each.what and each.mend for each in found)
 

@@ -44,6 +44,8 @@ def test_a_recording_adds_up(tmp_path: Path, name: str, lines: int, fragments: i
             counted = gateway.metric("hearthgate_readings_total")
             waiting = readings + bad - counted
             assert 0 <= waiting < 40, "what waits for its interval counts when it is said"
+            assert gateway.get("/api/v1/status")["links"]["boiler"]["bus"]["is_up"] is True
+            assert gateway.metric("hearthgate_bus_up", link="boiler") == 1
             assert {thing["id"] for thing in gateway.get("/api/v1/things")["things"]} == {
                 "boiler",
                 "thermostat",

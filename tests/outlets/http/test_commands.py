@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from gateway.core.core import Settings as CoreSettings
+from gateway.core.things import Description
 from tests.outlets.http.house import House, Settings, open_house
 from tests.support.wait import until
 
@@ -59,6 +60,24 @@ async def test_not_waiting_is_202_with_a_location_that_can_be_long_polled(
     ended = await http.get(location)
     same = await http.get(location, headers={"If-None-Match": ended.headers["ETag"], "Prefer": "wait=1"})
     assert same.status_code == 304
+
+
+async def test_a_thing_that_sleeps_is_not_waited_for_unless_that_is_asked(
+    house: House, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.outlets.http.commands.HOLD_S", 600)
+    house.intake.describe("hall", Description(sleeps=True))
+    house.intake.asleep("hall")
+    await house.settle()
+    async with asyncio.timeout(20):
+        answer = await put(http, 21.5)
+    assert (answer.status_code, answer.json()["state"]) == (202, "accepted")
+    held = asyncio.create_task(put(http, 22.5, Prefer="wait=30"))
+    await until(lambda: house.core.commands.get(answer.json()["id"]).state == "superseded")
+    assert not held.done()
+    house.intake.awake("hall")
+    assert (await held).json()["state"] == "confirmed"
+    assert [command.value for command in house.sent] == [22.5]
 
 
 async def test_the_target_stands_beside_what_is_reported(house: House, http: httpx.AsyncClient) -> None:
