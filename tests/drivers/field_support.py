@@ -1,4 +1,4 @@
-"""What tests of radio gateways share: an intake that writes down who sleeps, a tape for a port, and a driver in a running core."""
+"""What tests of drivers on lines share: an intake that writes down who sleeps, a tape for a port, and a driver in a running core."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ class FieldIntake(RecordingIntake):
 
 
 class Tape:
-    """A port that plays chunks and then waits, or is lost; what is written is kept."""
+    """A port that plays chunks and then waits, or is lost; what is written is kept.
+
+    Attributes:
+        hold: of what is written while this is set, only the beginning is taken until it rings.
+    """
 
     where = "tape"
 
@@ -55,6 +59,7 @@ class Tape:
         self._chunks = list(chunks)
         self._is_lost = is_lost
         self.written = b""
+        self.hold: asyncio.Event | None = None
 
     async def read(self) -> bytes:
         if self._chunks:
@@ -69,6 +74,9 @@ class Tape:
             pass
 
     async def write(self, data: bytes) -> None:
+        if self.hold is not None:
+            self.written += data[:3]
+            await self.hold.wait()
         self.written += data
 
     async def close(self) -> None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import binascii
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,41 +19,10 @@ from gateway.core.things import Description, PropertyDescription
 from gateway.core.values import Scalar
 from gateway.drivers.jsonlines import JsonLines, JsonLinesOptions
 from gateway.links.keeper import Keeper
+from tests.drivers.field_support import Tape
 from tests.drivers.recording import RecordingIntake
 from tests.support.ptys import Plug
 from tests.support.wait import until
-
-
-class Tape:
-    """A port that plays chunks and then waits, or is lost; what is written is kept."""
-
-    where = "tape"
-
-    def __init__(self, *chunks: bytes, is_lost: bool = True) -> None:
-        self._chunks = list(chunks)
-        self._is_lost = is_lost
-        self.written = b""
-        self.hold: asyncio.Event | None = None
-
-    async def read(self) -> bytes:
-        if self._chunks:
-            return self._chunks.pop(0)
-        if self._is_lost:
-            raise LinkError(self.where, "ended")
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def listen(self, hear: Callable[[bytes], bool]) -> None:
-        while hear(await self.read()):
-            pass
-
-    async def write(self, data: bytes) -> None:
-        if self.hold is not None:
-            self.written += data[:3]
-            await self.hold.wait()
-        self.written += data
-
-    async def close(self) -> None: ...
 
 
 def make(intake: RecordingIntake | None = None, **options: Any) -> tuple[JsonLines, RecordingIntake]:

@@ -32,6 +32,7 @@ from gateway.drivers.codecs.jsonlines_messages import (
     Refusal,
     Values,
 )
+from gateway.drivers.codecs.lines import LineCutter
 
 __all__ = [
     "MAX_DEPTH",
@@ -73,27 +74,14 @@ class LineDecoder:
     def __init__(self, checksum: Checksum = "optional", *, first_may_be_partial: bool = False) -> None:
         self._needs_checksum = checksum == "required"
         self._may_be_partial = first_may_be_partial
-        self._rest = b""
-        self._is_skipping = False
+        self._cutter = LineCutter(MAX_LINE + 1)  # one more than a line may have, and the CR that may end it
 
     def feed(self, data: bytes) -> list[Line]:
         """Takes what the line brought; returns what the lines that ended in it mean, in their order.
 
         A line beyond `MAX_LINE` is refused once, as soon as that is certain; what follows up to its newline belongs to it.
         """
-        *ended, self._rest = (self._rest + data).split(b"\n")
-        lines: list[Line] = []
-        for line in ended:
-            if self._is_skipping:
-                self._is_skipping = False
-            else:
-                lines.append(self._judge(line))
-        if self._is_skipping:
-            self._rest = b""
-        elif len(self._rest) > MAX_LINE + 1:  # one more than a line may have, and the CR that may end it
-            lines.append(self._judge(self._rest))
-            self._rest, self._is_skipping = b"", True
-        return lines
+        return [self._judge(line) for line in self._cutter.feed(data)]
 
     def _judge(self, line: bytes) -> Line:
         try:

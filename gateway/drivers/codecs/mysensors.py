@@ -10,6 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from gateway.core.errors import ProtocolError
+from gateway.drivers.codecs.lines import LineCutter
 
 PRESENTATION, SET, REQ, INTERNAL, STREAM = range(5)
 """The commands."""
@@ -58,8 +59,7 @@ class LineDecoder:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._is_skipping = False
+        self._cutter = LineCutter(MAX_LINE)
         self._may_be_partial = True
 
     def feed(self, data: bytes) -> list[Message | Refusal]:
@@ -67,19 +67,7 @@ class LineDecoder:
 
         A line beyond `MAX_LINE` is refused once, as soon as that is certain; what follows up to its newline belongs to it.
         """
-        *ended, self._rest = (self._rest + data).split(b"\n")
-        messages: list[Message | Refusal] = []
-        for line in ended:
-            if self._is_skipping:
-                self._is_skipping = False
-            else:
-                messages.append(self._judge(line))
-        if self._is_skipping:
-            self._rest = b""
-        elif len(self._rest) > MAX_LINE:
-            messages.append(self._judge(self._rest))
-            self._rest, self._is_skipping = b"", True
-        return messages
+        return [self._judge(line) for line in self._cutter.feed(data)]
 
     def _judge(self, line: bytes) -> Message | Refusal:
         try:

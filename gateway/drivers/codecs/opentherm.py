@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Literal
 
 from gateway.core.errors import ProtocolError
+from gateway.drivers.codecs.lines import LineCutter
 
 MAX_LINE = 512
 """Longest line that is taken, in bytes. The longest that a gateway prints is its summary (`PS=1`), about 250."""
@@ -114,24 +115,11 @@ class LineDecoder:
 
     def __init__(self) -> None:
         self._may_be_partial = True
-        self._rest = b""
-        self._is_skipping = False
+        self._cutter = LineCutter(MAX_LINE + 1)
 
     def feed(self, data: bytes) -> list[Line]:
         """Takes what came; returns what the lines that ended in it mean, in their order."""
-        *ended, self._rest = (self._rest + data).split(b"\n")
-        lines: list[Line] = []
-        for line in ended:
-            if self._is_skipping:
-                self._is_skipping = False
-            else:
-                lines.append(self._judge(line))
-        if self._is_skipping:
-            self._rest = b""
-        elif len(self._rest) > MAX_LINE + 1:
-            lines.append(self._judge(self._rest))
-            self._rest, self._is_skipping = b"", True
-        return lines
+        return [self._judge(line) for line in self._cutter.feed(data)]
 
     def _judge(self, line: bytes) -> Line:
         meant = decode(line.removesuffix(b"\r"))

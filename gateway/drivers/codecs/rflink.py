@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 from gateway.core.errors import ProtocolError
 from gateway.core.things import PropertyDescription
 from gateway.core.values import Scalar
+from gateway.drivers.codecs.lines import LineCutter
 
 MAX_LINE = 512
 """Longest line that is taken, in bytes; pulses in debug output make the longest."""
@@ -161,8 +162,7 @@ class LineDecoder:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
-        self._is_skipping = False
+        self._cutter = LineCutter(MAX_LINE)
         self._may_be_partial = True
 
     def feed(self, data: bytes) -> list[Line]:
@@ -170,19 +170,7 @@ class LineDecoder:
 
         A line beyond `MAX_LINE` is refused once, as soon as that is certain; what follows up to its newline belongs to it.
         """
-        *ended, self._rest = (self._rest + data).split(b"\n")
-        lines: list[Line] = []
-        for line in ended:
-            if self._is_skipping:
-                self._is_skipping = False
-            else:
-                lines.append(self._judge(line))
-        if self._is_skipping:
-            self._rest = b""
-        elif len(self._rest) > MAX_LINE:
-            lines.append(self._judge(self._rest))
-            self._rest, self._is_skipping = b"", True
-        return lines
+        return [self._judge(line) for line in self._cutter.feed(data)]
 
     def _judge(self, line: bytes) -> Line:
         try:
