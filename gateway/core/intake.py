@@ -78,11 +78,11 @@ class Intake:
 
     def bus_up(self) -> None:
         """The bus behind the open line speaks."""
-        self._sources.bus(self.link, "")
+        self._sources.buses.tell(self.link, "")
 
     def bus_down(self, reason: str) -> None:
         """The bus behind the open line is silent, or broken. Which things that takes away, the driver says."""
-        self._sources.bus(self.link, reason)
+        self._sources.buses.tell(self.link, reason)
 
     def ack(self, command: str) -> None:
         """The device has accepted the command of this id."""

@@ -1,14 +1,13 @@
 """All that was reported, by whatever link: what becomes a change, and the honesty of every value."""
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
 from gateway.core.alerts import Alerts
+from gateway.core.buses import Buses
 from gateway.core.change import (
     AVAILABILITY_CHANGED,
     EVENT_RAISED,
@@ -33,18 +32,7 @@ MAX_THINGS = 2000
 MAX_PROPERTIES = 200
 """Of one thing. Noise that decodes must not fill the house."""
 
-log = logging.getLogger(__name__)
-
 _ON_TWO_LINKS = "thing-on-two-links"
-
-
-@dataclass
-class Bus:
-    """What is behind a link that is open: a bus may be silent although its line is up. `since_s` is since 1970."""
-
-    is_up: bool
-    since_s: float
-    reason: str
 
 
 class Sources:
@@ -68,7 +56,7 @@ class Sources:
         self.on_link_down: Callable[[str, str], None] = lambda link, reason: None
         self.on_awake: Callable[[str], None] = lambda thing: None
         self.asleep: set[str] = set()
-        self.buses: dict[str, Bus] = {}
+        self.buses = Buses(clock)
         self.lines: Counter[tuple[str, LineOutcome, str]] = Counter()
         self.readings: Counter[tuple[str, ReadingOutcome]] = Counter()
         self.noted: Counter[tuple[str, Noted]] = Counter()
@@ -207,18 +195,6 @@ class Sources:
         if source is not None and source.link == link and thing in self.asleep:
             self.asleep.discard(thing)
             self.on_awake(thing)
-
-    def bus(self, link: str, reason: str) -> None:
-        """The bus behind a link works, or does not for a reason: said once when it turns."""
-        bus, is_up = self.buses.get(link), not reason
-        if bus is not None and bus.is_up == is_up:
-            bus.reason = reason
-            return
-        self.buses[link] = Bus(is_up, self._clock.wall_s(), reason)
-        if not is_up:
-            log.warning("link %s: its bus is down: %s", link, reason)
-        elif bus is not None:
-            log.info("link %s: its bus is back after %.1f s", link, self._clock.wall_s() - bus.since_s)
 
     def link_down(self, link: str, reason: str) -> None:
         """A line was lost, and with it all that it brings."""

@@ -460,7 +460,7 @@ async def test_a_bus_is_a_fact_of_its_own_said_once_when_it_turns(
     clock = FakeClock()
     async with living(tmp_path, clock=clock) as core:
         intake, buses = core.intake(LINK), core.sources.buses
-        with caplog.at_level("INFO", "gateway.core.sources"):
+        with caplog.at_level("INFO", "gateway.core.buses"):
             intake.bus_up()
             intake.bus_up()
             since_s = buses[LINK].since_s
