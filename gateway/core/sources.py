@@ -201,6 +201,7 @@ class Sources:
         self.buses.pop(link, None)
         for source in self._things.values():
             if source.link == link:
+                self.asleep.discard(source.id)  # whoever speaks for it next says whether it sleeps
                 self._offline(source, reason)
         self.on_link_down(link, reason)
 

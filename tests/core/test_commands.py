@@ -567,3 +567,13 @@ async def test_a_restart_leaves_a_sleeping_thing_its_time(tmp_path: Path) -> Non
         device.intake.thing_online("hall")
         await until(lambda: [one.id for one in device.got] == [command.id])
         await device.stop()
+
+
+async def test_a_thing_that_comes_by_another_driver_need_not_be_woken(device: Device) -> None:
+    """One that slept when its line was lost, and whose link now has a driver that knows of no sleep."""
+    device.intake.describe("hall", Description(sleeps=True))
+    device.intake.asleep("hall")
+    device.intake.link_down("its configuration has changed")
+    device.intake.report("hall", {"setpoint": 20.0})
+    await device.core.store.flush()
+    await device.sent()
