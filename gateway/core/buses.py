@@ -1,4 +1,4 @@
-"""What is behind an open link: a bus may be silent, or broken, although its line is up. Its driver says so; nothing else follows from it."""
+"""What is behind an open link: a bus may be silent, or broken, although its line is up. Its driver says so; nothing follows from it."""
 
 import logging
 from dataclasses import dataclass

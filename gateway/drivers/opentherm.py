@@ -15,7 +15,6 @@ import logging
 from typing import ClassVar, Literal, NamedTuple
 
 from gateway.core.commands import Command
-from gateway.core.errors import LinkError
 from gateway.core.intake import Intake
 from gateway.core.things import Description, PropertyDescription
 from gateway.core.values import Scalar, make_id
@@ -30,7 +29,6 @@ from gateway.drivers.codecs.opentherm import (
     LineDecoder,
     Refusal,
     Reply,
-    encode_command,
 )
 from gateway.drivers.codecs.opentherm_ids import IDS, Said, Speaker, said
 from gateway.drivers.codecs.opentherm_settings import (
@@ -42,16 +40,14 @@ from gateway.drivers.codecs.opentherm_settings import (
     Setting,
     encode_value,
     firmware,
-    is_answer,
     reported,
 )
+from gateway.drivers.opentherm_dialogue import Dialogue
 from gateway.drivers.serial_options import SerialOptions
 from gateway.links.base import Opener, Port
 
 log = logging.getLogger(__name__)
 
-_REPEAT_ON = frozenset({"NG", "SE", "OE"})
-"""What noise on the line may have made of a command that was right."""
 _ROUNDING_C = 0.06
 """The gateway takes two decimals and sends 256ths."""
 _REFRESH_S = 30.0
@@ -102,14 +98,6 @@ class OpenThermOptions(SerialOptions, frozen=True, forbid_unknown_fields=True, k
             raise ValueError(f"repeats: {self.repeats} is out of range; choose 0 to 10")
 
 
-class _Asked(NamedTuple):
-    """The command that is under way, and what was answered."""
-
-    sent: tuple[str, str]
-    answered: asyncio.Event
-    answers: list[str]
-
-
 class _Untold(NamedTuple):
     """A setpoint that the gateway has taken and the thermostat has not been told yet."""
 
@@ -133,9 +121,7 @@ class OpenTherm(Driver[Port]):
         }
         self._settings = {(make_id(self._names[who]), name): setting for (who, name), setting in BY_PROPERTY.items()}
         self._errors = dict.fromkeys(range(1, 5), 0)
-        self._port: Port | None = None
-        self._turn = asyncio.Lock()
-        self._asked: _Asked | None = None
+        self._dialogue = Dialogue(options.port, options.reply_timeout_s)
         self._described: set[tuple[Speaker, str]] = set()
         self._untold: _Untold | None = None
         self._begin(0.0)
@@ -146,7 +132,7 @@ class OpenTherm(Driver[Port]):
     async def session(self, line: Port) -> None:
         """Listens; asks the gateway who it is and how it is set, and watches who has fallen silent."""
         self._begin(asyncio.get_running_loop().time())
-        self._port = line
+        self._dialogue.begin(line)
         works = {
             asyncio.create_task(self._listen(line), name=f"{self.link}: listen"),
             asyncio.create_task(self._tend(), name=f"{self.link}: tend"),
@@ -156,9 +142,7 @@ class OpenTherm(Driver[Port]):
             for work in ended:
                 work.result()
         finally:
-            self._port = None
-            if self._asked is not None:
-                self._asked.answered.set()  # by nothing: its line is lost
+            self._dialogue.end()
             for work in works:
                 work.cancel()
             await asyncio.gather(*works, return_exceptions=True)
@@ -170,7 +154,7 @@ class OpenTherm(Driver[Port]):
             return
         code = "TC" if setting.code == "TT" and self._options.override == "constant" else setting.code
         value = encode_value(setting, command.value)
-        answer = await self._ask(code, value, self._options.repeats)
+        answer = await self._dialogue.ask(code, value, self._options.repeats)
         if answer is None:
             return  # unanswered: the command fails by its own time
         if answer in ERRORS:
@@ -205,43 +189,7 @@ class OpenTherm(Driver[Port]):
         else:
             self._kept.pop(setting.code, None)
 
-    # -- commands: one in flight -----------------------------------------------------------------------------------------
-
-    async def _ask(self, code: str, value: str, repeats: int) -> str | None:
-        """The gateway's answer to a command, which may be an error; None: it did not answer.
-
-        Raises:
-            LinkError: there is no line, or it was lost.
-        """
-        async with self._turn:
-            port, answer = self._port, None
-            for _ in range(1 + repeats):
-                answer = await self._ask_once(port, code, value)
-                if answer is not None and answer not in _REPEAT_ON:
-                    break
-            return answer
-
-    async def _ask_once(self, port: Port | None, code: str, value: str) -> str | None:
-        """Never on another line than the one that it began on: what that one lost has failed already."""
-        if port is None or self._port is not port:
-            raise LinkError(self._options.port, "is not open")
-        asked = self._asked = _Asked((code, value), asyncio.Event(), [])
-        try:
-            await port.write(encode_command(code, value))
-            async with asyncio.timeout(self._options.reply_timeout_s):
-                await asked.answered.wait()
-        except TimeoutError:
-            return None
-        finally:
-            self._asked = None
-        if not asked.answers:
-            raise LinkError(self._options.port, "was lost before the gateway answered")
-        return asked.answers[0]
-
-    def _answer(self, value: str) -> None:
-        if self._asked is not None and not self._asked.answers:
-            self._asked.answers.append(value)
-            self._asked.answered.set()
+    # -- asking of itself ------------------------------------------------------------------------------------------------
 
     async def _tend(self) -> None:
         """Once a second: questions that are open, commands that have to be repeated, and who is silent."""
@@ -249,7 +197,7 @@ class OpenTherm(Driver[Port]):
         refresh_s = loop.time() + _REFRESH_S
         while True:
             if self._to_ask:
-                await self._ask(*self._to_ask.pop(0), 0)
+                await self._dialogue.ask(*self._to_ask.pop(0), 0)
                 continue
             await asyncio.sleep(1)
             now_s = loop.time()
@@ -261,7 +209,7 @@ class OpenTherm(Driver[Port]):
                 await self._see_whether_it_answers()
 
     async def _see_whether_it_answers(self) -> None:
-        if await self._ask("PR", "A", self._options.repeats) is None:
+        if await self._dialogue.ask("PR", "A", self._options.repeats) is None:
             self._lose("gateway", "the gateway does not answer")
 
     # -- who is there ------------------------------------------------------------------------------------------------
@@ -375,8 +323,7 @@ class OpenTherm(Driver[Port]):
         version = firmware(reply)
         if version is not None:
             self._describe("gateway", {}, version)
-        if self._asked is not None and is_answer(self._asked.sent, reply):
-            self._answer(reply.value)
+        self._dialogue.hear_reply(reply)
         values: dict[str, Scalar] = reported(reply)
         if values:
             self.intake.report(self._names["gateway"], values)
@@ -384,7 +331,7 @@ class OpenTherm(Driver[Port]):
     def _take_word(self, line: Line) -> None:
         match line:
             case Failure(error):
-                self._answer(error)
+                self._dialogue.hear_error(error)
             case BusError(number):
                 self._errors[number] += 1
                 self._report_errors(number)
