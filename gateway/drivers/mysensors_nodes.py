@@ -137,7 +137,10 @@ def recall(memory: Memory, number: int, thing: str) -> Node | None:
 
 
 class Ids:
-    """The node numbers that were handed out. One that was never heard of since is used again only when there is no other."""
+    """The node numbers that were handed out. One that was never heard of since is used again only when there is no other.
+
+    They are given from the top: a network that somebody else has numbered from 1 may have nodes that have not been heard of here yet.
+    """
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -152,7 +155,7 @@ class Ids:
         Args:
             taken: by nodes that were heard.
         """
-        free = (id for id in range(1, MAX_NODE + 1) if id not in taken and id not in self._given)
+        free = (id for id in range(MAX_NODE, 0, -1) if id not in taken and id not in self._given)
         id = next(free, None) or next((id for id in self._given if id not in taken), None)
         if id is not None:
             self._given = [*(given for given in self._given if given != id), id]

@@ -112,12 +112,12 @@ async def test_a_unit_that_the_node_says_is_the_propertys() -> None:
 async def test_nodes_get_their_numbers_and_keep_them_over_a_restart() -> None:
     memory = Memory(None, "radio")
     driver, _ = make(FieldIntake(memory=memory))
-    tape = await play(driver, b"255;255;3;0;3;\n255;255;3;0;3;\n1;255;0;0;17;2.3.2\n")
-    assert tape.written.endswith(b"255;255;3;0;4;1\n255;255;3;0;4;2\n")
+    tape = await play(driver, b"255;255;3;0;3;\n255;255;3;0;3;\n254;255;0;0;17;2.3.2\n")
+    assert tape.written.endswith(b"255;255;3;0;4;254\n255;255;3;0;4;253\n")
     driver, intake = make(FieldIntake(memory=memory))
-    tape = await play(driver, b"255;255;3;0;3;\n", b"2;0;1;0;0;20\n")
-    assert tape.written.endswith(b"255;255;3;0;4;3\n2;255;3;0;19;\n")
-    assert intake.things["node-2"] == {"temperature_0": 20.0}  # believed at once: its number is ours
+    tape = await play(driver, b"255;255;3;0;3;\n", b"253;0;1;0;0;20\n")
+    assert tape.written.endswith(b"255;255;3;0;4;252\n253;255;3;0;19;\n")
+    assert intake.things["node-253"] == {"temperature_0": 20.0}  # believed at once: its number is ours
 
 
 async def test_when_all_numbers_are_given_one_that_never_spoke_is_given_again() -> None:
